@@ -1,1 +1,21 @@
-//! Placeholder.
+//! What Arauto can decide with values in hand.
+//!
+//! Nothing here waits, reads a clock, draws a random number or knows a wire format: time and chance are
+//! arguments, and every type that can be built is valid. Read the modules in this order:
+//! [`ids`], [`time`], [`channel`], [`audience`], [`notification`], [`capability`], [`cursor`], [`event`],
+//! [`state`], [`delivery`], [`heartbeat`], [`stream`].
+
+#![warn(missing_docs)]
+
+pub mod audience;
+pub mod capability;
+pub mod channel;
+pub mod cursor;
+pub mod delivery;
+pub mod event;
+pub mod heartbeat;
+pub mod ids;
+pub mod notification;
+pub mod state;
+pub mod stream;
+pub mod time;

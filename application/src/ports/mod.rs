@@ -1,0 +1,30 @@
+//! What the use cases need from the world. Adapters implement these; `bootstrap` chooses them.
+
+mod bus;
+mod registry;
+mod settings;
+mod store;
+mod streams;
+mod surroundings;
+mod tokens;
+mod wire;
+
+pub use bus::{Bus, Doorbell, Listener, Rung};
+pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
+pub use settings::{Document, Settings, SettingsError, Version};
+pub use store::{
+    Acceptance, Accepted, ChannelsQuery, Digest, Durability, EventPage, Head, Idempotency, InboxItem,
+    InboxPage, InboxQuery, Marking, Promoted, Pruned, ReadError, Reader, Recalled, Receipt, ReceiptStatus,
+    Refusal, Retraction, Store, StoreError, Unread, Written,
+};
+pub use streams::{
+    OpenError, OpenStream, Outgoing, Selection, Streams, StreamsReport, Subscription, Unsubscribed,
+};
+pub use surroundings::{Clock, Entropy, Ids, Observation, Observer, Sanitizer, Seal};
+pub use tokens::{Mint, TokenError, Tokens};
+pub use wire::{Encoder, Format, Message, Ready};
+
+#[cfg(feature = "testing")]
+pub use self::{
+    bus::MockBus, registry::MockRegistry, settings::MockSettings, store::MockStore, tokens::MockTokens,
+};

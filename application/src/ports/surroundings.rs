@@ -1,0 +1,106 @@
+//! Time, ids, chance and small translations.
+
+use std::time::Duration;
+
+use domain::ids::NotificationId;
+use domain::time::Timestamp;
+
+/// Time, so that tests can move it.
+pub trait Clock: Send + Sync {
+    /// Returns the moment.
+    fn now(&self) -> Timestamp;
+
+    /// Returns the time since some fixed moment of this process. It never goes back.
+    fn uptime(&self) -> Duration;
+}
+
+/// Ids of notifications, in the order in which they were made.
+pub trait Ids: Send + Sync {
+    /// Makes one.
+    fn notification(&self) -> NotificationId;
+}
+
+/// Chance that nobody can guess.
+pub trait Entropy: Send + Sync {
+    /// Draws 64 random bits.
+    fn bits(&self) -> u64;
+}
+
+/// Reduces HTML to what a notification may hold.
+pub trait Sanitizer: Send + Sync {
+    /// Keeps `b i em strong br p ul ol li code a[href]` with https and path links, and nothing else. Cleaning
+    /// twice changes nothing.
+    fn clean(&self, html: &str) -> String;
+}
+
+/// Seals small texts so that only this service can read or make them.
+pub trait Seal: Send + Sync {
+    /// Encrypts and authenticates; the result holds only `[A-Za-z0-9_-]`. `purpose` is bound into it.
+    fn seal(&self, purpose: &str, plain: &[u8]) -> String;
+
+    /// Opens what was sealed for the same purpose; `None` for anything else.
+    fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>>;
+}
+
+/// Something that operators count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observation {
+    /// Notifications were accepted, with this many events.
+    Published {
+        /// How many events.
+        events: u32,
+    },
+    /// A publish was refused; the name of the reason.
+    PublishRefused(&'static str),
+    /// Events entered this node's ring.
+    Tailed {
+        /// How many.
+        events: usize,
+    },
+    /// The tail found a gap and read the log.
+    TailGap,
+    /// Frames were handed to connections.
+    Delivered {
+        /// How many.
+        frames: usize,
+    },
+    /// A stream was opened.
+    StreamOpened,
+    /// A stream ended; the name of the reason.
+    StreamClosed(&'static str),
+    /// A stream was refused; the name of the reason.
+    StreamRefused(&'static str),
+    /// A reset was sent; the name of the reason.
+    Reset(&'static str),
+    /// A connection was served from the store because the ring no longer reached.
+    StoreReplay,
+    /// A heartbeat was replied to after this long.
+    HeartbeatReplied {
+        /// The round trip.
+        round_trip: Duration,
+    },
+    /// A heartbeat was not replied to in time.
+    HeartbeatMissed,
+    /// A bound was reached; its name.
+    Full(&'static str),
+    /// A token was refused; the name of the reason.
+    TokenRefused(&'static str),
+    /// Pruning dropped events.
+    Pruned {
+        /// How many.
+        events: usize,
+    },
+    /// A request was answered.
+    Request {
+        /// The status.
+        status: u16,
+        /// How long it took.
+        duration: Duration,
+    },
+}
+
+/// Sees what happens, for metrics. MUST be cheap and MUST NOT block.
+pub trait Observer: Send + Sync {
+    /// Takes note.
+    fn saw(&self, observation: &Observation);
+}
