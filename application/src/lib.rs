@@ -6,3 +6,5 @@
 #![warn(missing_docs)]
 
 pub mod ports;
+#[cfg(feature = "testing")]
+pub mod testing;
