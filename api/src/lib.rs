@@ -1,1 +1,4 @@
-//! Placeholder.
+//! Arauto's edge: HTTP, event streams, the WebSocket, configuration.
+
+pub mod socket;
+pub mod wire;
