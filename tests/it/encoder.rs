@@ -384,11 +384,19 @@ proptest! {
             stream.extend(bytes);
             if let Some((name, id)) = event {
                 last_id = id.unwrap_or(last_id);
-                wanted.push((name.to_owned(), last_id.clone()));
+                let value = match sent {
+                    Sent::Notification(notification) => Some(expected(&last_id, notification)),
+                    _ => None,
+                };
+                wanted.push((name.to_owned(), last_id.clone(), value));
             }
         }
         let messages = received(&stream, &cuts).map_err(TestCaseError::fail)?;
-        let got: Vec<_> = messages.into_iter().map(|message| (message.event, message.last_event_id)).collect();
+        let got: Vec<_> = messages.into_iter().map(|message| {
+            let value: Value = serde_json::from_str(&message.data).expect("every event's data is JSON");
+            let value = (message.event == "notification").then_some(value);
+            (message.event, message.last_event_id, value)
+        }).collect();
         prop_assert_eq!(got, wanted);
     }
 }
