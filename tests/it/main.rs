@@ -1,4 +1,6 @@
 //! Arauto's behaviour, proven from outside.
 
 #[cfg(test)]
+mod autobahn;
+#[cfg(test)]
 mod encoder;
