@@ -1,1 +1,6 @@
-fn main() {}
+//! Arauto's behaviour, proven from outside.
+
+#[cfg(test)]
+mod autobahn;
+#[cfg(test)]
+mod encoder;
