@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The parts behind the ports.
+#![warn(missing_docs)]
+
+pub mod hub;
