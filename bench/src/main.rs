@@ -33,6 +33,10 @@ const MAX_STREAMS: i64 = 25_000;
 /// A resumed stream may need a second port while its first one is not free yet.
 const MAX_RESUMES: i64 = MAX_STREAMS / 2;
 
+/// A load average above this is someone else's work.
+const QUIET: f64 = 1.0;
+const BUSY: &str = "The machine was busy before the run: times and ratios are those of a shared machine.";
+
 #[derive(Parser)]
 #[command(about = "Load generator and floor of Arauto")]
 struct Cli {
@@ -128,7 +132,10 @@ fn measure(core: Core) -> Result<ExitCode> {
     let only = core.only.clone();
     let full_size = !core.quick && core.streams.is_none() && core.resumes.is_none();
     let plan = core.plan(raise_descriptor_limit()?);
-    let (began, load) = (clock::now(), procfs::load_average());
+    let (began, load) = (clock::now(), procfs::load_average().unwrap_or_default());
+    if load > QUIET {
+        progress(BUSY);
+    }
     let mut total = Outcome::default();
     let mut failed = false;
     for scenario in Scenario::ALL
@@ -159,7 +166,7 @@ fn measure(core: Core) -> Result<ExitCode> {
             }
         }
     }
-    print(&total, &plan, full_size, began, &load).context("cannot print the table")?;
+    print(&total, &plan, full_size, began, load).context("cannot print the table")?;
     Ok(if failed {
         ExitCode::FAILURE
     } else {
@@ -167,7 +174,7 @@ fn measure(core: Core) -> Result<ExitCode> {
     })
 }
 
-fn print(total: &Outcome, plan: &Plan, full_size: bool, began: u64, load: &str) -> Result<()> {
+fn print(total: &Outcome, plan: &Plan, full_size: bool, began: u64, load: f64) -> Result<()> {
     let wall = clock::since(began);
     let client = procfs::Process::this().cpu()?;
     let mut out = io::stdout().lock();
@@ -177,7 +184,7 @@ fn print(total: &Outcome, plan: &Plan, full_size: bool, began: u64, load: &str) 
     }
     writeln!(
         out,
-        "- Machine: {}, shared by server, floor, publishers and readers over loopback; load average {load} before \
+        "- Machine: {}, shared by server, floor, publishers and readers over loopback; load average {load:.2} before \
          the run; {} descriptors a process.",
         procfs::machine(),
         stats::grouped(plan.descriptors)
@@ -188,6 +195,9 @@ fn print(total: &Outcome, plan: &Plan, full_size: bool, began: u64, load: &str) 
         100.0 * client.as_secs_f64() / wall.as_secs_f64(),
         wall.as_secs_f64()
     )?;
+    if load > QUIET {
+        writeln!(out, "- {BUSY}")?;
+    }
     if !full_size {
         writeln!(
             out,

@@ -76,10 +76,14 @@ pub(crate) fn machine() -> String {
     format!("{cores} cores ({model}), {memory} GiB, Linux {}", kernel.trim())
 }
 
-/// How busy the machine has been in the last minute.
-pub(crate) fn load_average() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().next().unwrap_or("unknown").to_owned()
+/// How busy the machine has been in the last minute, in runnable threads.
+pub(crate) fn load_average() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg")
+        .ok()?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// Connection attempts of the whole machine that found a full accept queue: the client's kernel repeats each after
