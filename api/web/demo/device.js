@@ -74,7 +74,8 @@ export class Device {
   /** `action` is read, unread, archive, unarchive or ack. */
   act(id, action) {
     return this.#attempt(async () => {
-      this.inbox.marked(id, await this.#session.mark(id, action));
+      const asOf = this.#stream.cursor;
+      this.inbox.marked(id, await this.#session.mark(id, action), asOf);
       await this.#countUnlessLive();
     });
   }
@@ -82,8 +83,9 @@ export class Device {
   readAll() {
     return this.#attempt(async () => {
       const { unread, cursor } = await this.#session.readAll();
-      this.inbox.readUpTo(cursor, new Date().toISOString());
       this.inbox.counted(unread, cursor);
+      // On a live stream the `state` event marks the items; without one they are asked for.
+      if (this.#stream.state !== 'open') await this.#load(null);
     });
   }
 
@@ -134,15 +136,15 @@ export class Device {
     this.#watchExpiry();
   }
 
-  on_retracted({ notification_id: id, cursor }) {
-    if (this.inbox.gone(id, cursor)) this.#attempt(() => this.#count());
+  on_retracted(data) {
+    if (this.inbox.retracted(data)) this.#attempt(() => this.#count());
     this.#hooks.changed();
   }
 
   on_state(data) {
-    const unsure = this.inbox.changed(data, new Date().toISOString());
+    const missing = this.inbox.changed(data, new Date().toISOString());
     this.#hooks.changed();
-    if (unsure) this.#attempt(async () => this.inbox.put(await this.#session.notification(unsure)));
+    if (missing) this.#attempt(async () => this.inbox.put(await this.#session.notification(missing), data.cursor));
   }
 
   on_heartbeat({ sequence }) {
@@ -176,8 +178,7 @@ export class Device {
     const { view, inbox } = this;
     const [page, count] = await Promise.all([this.#session.page({ state: VIEWS[view].state }), this.#session.unreadCount()]);
     if (this.#disposed) return null;
-    inbox.clear();
-    inbox.add(view, page);
+    inbox.replace(view, page);
     inbox.counted(count.unread, count.cursor);
     this.#watchExpiry();
     this.#hooks.changed();

@@ -2,6 +2,9 @@
 
 import { isAfter, newestFirst } from './cursor.js';
 
+/** Changes kept to be laid over answers that were on their way when the changes came. */
+const RECENT = 500;
+
 const isUnread = (item) => !item.state.read_at && !item.state.archived_at;
 
 /** What each view shows. The server is asked for `state`; `null` is its default. */
@@ -11,12 +14,23 @@ export const VIEWS = {
   archived: { state: 'archived', shows: (item) => Boolean(item.state.archived_at) },
 };
 
+/** What each change does to a state. Done twice, it does no more than once. */
+const CHANGES = {
+  read: (state, now) => ({ ...state, read_at: state.read_at ?? now }),
+  unread: (state) => ({ ...state, read_at: null }),
+  archived: (state, now) => ({ ...state, archived_at: state.archived_at ?? now }),
+  unarchived: (state) => ({ ...state, archived_at: null }),
+  acknowledged: (state, now) => ({ ...state, read_at: state.read_at ?? now, acknowledged_at: state.acknowledged_at ?? now }),
+};
+
 export class Inbox {
   #items = new Map();
   /** Unread as the server counted it, and the cursor at which that was true. */
   #counted = { unread: 0, asOf: null };
-  /** Ids of unread notifications that arrived after `asOf`. */
+  /** Unread notifications that arrived after `asOf`: id and cursor. */
   #later = new Map();
+  /** The latest changes, oldest first: `{ cursor, change(item) }`, where `change` answers null for an item that is gone. */
+  #recent = [];
 
   /** Where older items of each view go on. */
   next = { all: null, unread: null, archived: null };
@@ -29,81 +43,75 @@ export class Inbox {
     return this.#items.has(id);
   }
 
-  get(id) {
-    return this.#items.get(id);
-  }
-
   /** The items of a view, newest first. */
   list(view) {
     return [...this.#items.values()].filter(VIEWS[view].shows).sort((a, b) => newestFirst(a.cursor, b.cursor));
   }
 
-  clear() {
-    this.#items.clear();
-    this.#later.clear();
+  // What the server answers. `asOf` is a cursor at which the answer was not older: later changes are laid over it.
+
+  /** The first page of a view, in place of all there was up to it. */
+  replace(view, page) {
+    for (const [id, { cursor }] of this.#items) if (!isAfter(cursor, page.cursor)) this.#items.delete(id);
     this.next = { all: null, unread: null, archived: null };
+    this.add(view, page);
   }
 
-  /** A page of the list. */
-  add(view, { items, next }) {
-    for (const item of items) this.put(item);
+  /** A page of a view. */
+  add(view, { items, next, cursor }) {
+    for (const item of items) this.put(item, cursor);
     this.next[view] = next ?? null;
   }
 
-  /** One item as the server gives it. */
-  put(item) {
-    this.#items.set(item.notification.id, item);
+  /** One item. */
+  put(item, asOf) {
+    const now = this.#recent.filter(({ cursor }) => isAfter(cursor, asOf)).reduce((known, { change }) => known && change(known), item);
+    if (now) this.#items.set(now.notification.id, now);
   }
 
-  /** The server's count; it replaces ours unless it is older than what we already know. */
+  /** The state of an item, as an action answered it. */
+  marked(id, state, asOf) {
+    const item = this.#items.get(id);
+    if (item) this.put({ ...item, state }, asOf);
+  }
+
+  /** The count; it replaces ours unless it is older than what we know. */
   counted(unread, asOf) {
     if (this.#counted.asOf && isAfter(this.#counted.asOf, asOf)) return;
     this.#counted = { unread, asOf };
     for (const [id, cursor] of this.#later) if (!isAfter(cursor, asOf)) this.#later.delete(id);
   }
 
+  // What the stream tells
+
   /** A `notification` event. Answers whether it was news. */
   arrived({ cursor, channel, notification }) {
     if (this.#items.has(notification.id)) return false;
-    this.put({ cursor, channel, notification, state: { read_at: null, archived_at: null, acknowledged_at: null } });
+    this.#items.set(notification.id, { cursor, channel, notification, state: { read_at: null, archived_at: null, acknowledged_at: null } });
     if (!this.#counted.asOf || isAfter(cursor, this.#counted.asOf)) this.#later.set(notification.id, cursor);
     return true;
   }
 
-  /** A `retracted` event, or an item that expired. Answers whether the count has to be asked for. */
-  gone(id, cursor = null) {
-    const item = this.#items.get(id);
-    this.#items.delete(id);
-    if (this.#later.delete(id)) return false;
-    if (cursor && this.#counted.asOf && !isAfter(cursor, this.#counted.asOf)) return false;
-    if (!item) return true;
-    if (isUnread(item)) this.#counted.unread -= 1;
-    return false;
-  }
-
-  /** A `state` event. Answers the id of an item to fetch, where the event alone does not tell its state. */
-  changed({ notification_id: id, change, up_to: upTo, unread, unread_as_of: asOf }, now) {
+  /** A `state` event. Answers the id of an item to fetch, where one came back into sight that is not here. */
+  changed({ cursor, notification_id: id, change, up_to: upTo, unread, unread_as_of: asOf }, now) {
     this.counted(unread, asOf);
-    if (change === 'read_all') {
-      this.readUpTo(upTo, now);
-      return null;
-    }
-    const item = this.#items.get(id);
-    if (!item) return change === 'unread' || change === 'unarchived' ? id : null;
-    if (change === 'acknowledged') return id;
-    if (change === 'read') item.state.read_at ??= now;
-    if (change === 'unread') item.state.read_at = null;
-    if (change === 'archived') item.state.archived_at ??= now;
-    if (change === 'unarchived') item.state.archived_at = null;
-    return null;
+    const apply = CHANGES[change === 'read_all' ? 'read' : change];
+    if (!apply) return null;
+    const concerns = (item) => (change === 'read_all' ? !upTo || !isAfter(item.cursor, upTo) : item.notification.id === id);
+    this.#change(cursor, (item) => (concerns(item) ? { ...item, state: apply(item.state, now) } : item));
+    return (change === 'unread' || change === 'unarchived') && !this.#items.has(id) ? id : null;
   }
 
-  /** Everything up to a cursor was read; all of it without one. */
-  readUpTo(cursor, now) {
-    for (const item of this.#items.values()) {
-      if (!cursor || !isAfter(item.cursor, cursor)) item.state.read_at ??= now;
-    }
+  /** A `retracted` event. Answers whether the count has to be asked for. */
+  retracted({ cursor, notification_id: id }) {
+    const item = this.#items.get(id);
+    this.#change(cursor, (known) => (known.notification.id === id ? null : known));
+    if (this.#later.delete(id) || (this.#counted.asOf && !isAfter(cursor, this.#counted.asOf))) return false;
+    if (item && isUnread(item)) this.#counted.unread -= 1;
+    return !item;
   }
+
+  // Time
 
   /** When the next item expires, in milliseconds of the epoch; null when none does. */
   nextExpiry() {
@@ -114,13 +122,20 @@ export class Inbox {
   /** Lets go of what has expired at `now`. Answers whether there was anything. */
   expire(now) {
     const expired = [...this.#items.values()].filter((item) => Date.parse(item.notification.expires_at) <= now);
-    for (const item of expired) this.#items.delete(item.notification.id);
+    for (const { notification } of expired) {
+      this.#items.delete(notification.id);
+      this.#later.delete(notification.id);
+    }
     return expired.length > 0;
   }
 
-  /** The state of one item, as an action answered it. */
-  marked(id, state) {
-    const item = this.#items.get(id);
-    if (item) item.state = state;
+  #change(cursor, change) {
+    this.#recent.push({ cursor, change });
+    if (this.#recent.length > RECENT) this.#recent.shift();
+    for (const [id, item] of this.#items) {
+      const now = change(item);
+      if (now) this.#items.set(id, now);
+      else this.#items.delete(id);
+    }
   }
 }

@@ -2,7 +2,7 @@
 
 import { current, fill, onLanguage, speak, t, tag } from './i18n.js';
 import { Panel } from './panel.js';
-import { PEOPLE, find } from './people.js';
+import { PEOPLE, citizen, find } from './people.js';
 import { Publisher } from './publish.js';
 
 const SIDES = ['left', 'right'];
@@ -20,9 +20,10 @@ function translate() {
   }
 }
 
-/** `?left=ana-souza&right=ana-souza` opens the page with the same person on two devices. */
+/** `?left=ana-souza&right=ana-souza` opens the page with one person on two devices; any user id will do. */
 function seated(side) {
-  return find(new URLSearchParams(location.search).get(side)) ?? remembered(side) ?? DEFAULTS[side];
+  const asked = new URLSearchParams(location.search).get(side);
+  return (asked && (find(asked) ?? citizen(asked))) || remembered(side) || DEFAULTS[side];
 }
 
 function remembered(side) {

@@ -37,6 +37,9 @@ export const PUBLISHERS = [
 /** The sample person with this key, if there is one. */
 export const find = (key) => PEOPLE.find((candidate) => candidate.key === key);
 
+/** Someone without a face: a citizen with this user id. */
+export const citizen = (sub) => person(sub, sub, 'CIDADAO');
+
 /** "Técnico · CRAS Norte". */
 export function describe({ roles, units }) {
   const role = roles.map((code) => (has(`role.${code}`) ? t(`role.${code}`) : code)).join(', ');

@@ -18,7 +18,7 @@ export async function until(what, condition, waitMs = WAIT_MS) {
   for (;;) {
     const value = await condition();
     if (value) return value;
-    if (Date.now() > end) throw new Error(`waited ${waitMs} ms for ${typeof what === 'function' ? what() : what}`);
+    if (Date.now() > end) throw new Error(`waited ${waitMs} ms for ${typeof what === 'function' ? await what() : what}`);
     await new Promise((done) => setTimeout(done, LOOK_EVERY_MS));
   }
 }
