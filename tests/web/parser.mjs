@@ -5,22 +5,12 @@
 import { deepStrictEqual } from 'node:assert';
 import { createParser } from 'eventsource-parser';
 import { run } from './lib/check.mjs';
+import { randomFrom } from './lib/random.mjs';
 
 const RANDOM_SPLITS = 8;
 /** Longer cases are not fed byte by byte: it takes long and shows nothing new. */
 const BY_BYTE_UP_TO = 4096;
 const SEED = Number(process.env.SEED ?? 20_241);
-
-/** mulberry32: small, and the same numbers on every machine for one seed. */
-function randomFrom(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function parse(chunks) {
   const events = [];

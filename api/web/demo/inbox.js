@@ -29,7 +29,7 @@ export class Inbox {
   #counted = { unread: 0, asOf: null };
   /** Unread notifications that arrived after `asOf`: id and cursor. */
   #later = new Map();
-  /** The latest changes, oldest first: `{ cursor, change(item) }`, where `change` answers null for an item that is gone. */
+  /** The latest changes, oldest first: `{ cursor, id, change(item) }`, where `change` answers null for an item that is gone. */
   #recent = [];
 
   /** Where older items of each view go on. */
@@ -52,7 +52,9 @@ export class Inbox {
 
   /** The first page of a view, in place of all there was up to it. */
   replace(view, page) {
-    for (const [id, { cursor }] of this.#items) if (!isAfter(cursor, page.cursor)) this.#items.delete(id);
+    const since = ({ cursor }) => isAfter(cursor, page.cursor);
+    const changed = new Set(this.#recent.filter(since).map(({ id }) => id));
+    for (const [id, item] of this.#items) if (!since(item) && !changed.has(id)) this.#items.delete(id);
     this.next = { all: null, unread: null, archived: null };
     this.add(view, page);
   }
@@ -86,9 +88,10 @@ export class Inbox {
 
   /** A `notification` event. Answers whether it was news. */
   arrived({ cursor, channel, notification }) {
+    // A page may have brought it already, while the count is from before.
+    if (!this.#counted.asOf || isAfter(cursor, this.#counted.asOf)) this.#later.set(notification.id, cursor);
     if (this.#items.has(notification.id)) return false;
     this.#items.set(notification.id, { cursor, channel, notification, state: { read_at: null, archived_at: null, acknowledged_at: null } });
-    if (!this.#counted.asOf || isAfter(cursor, this.#counted.asOf)) this.#later.set(notification.id, cursor);
     return true;
   }
 
@@ -98,17 +101,21 @@ export class Inbox {
     const apply = CHANGES[change === 'read_all' ? 'read' : change];
     if (!apply) return null;
     const concerns = (item) => (change === 'read_all' ? !upTo || !isAfter(item.cursor, upTo) : item.notification.id === id);
-    this.#change(cursor, (item) => (concerns(item) ? { ...item, state: apply(item.state, now) } : item));
+    this.#change(cursor, id, (item) => (concerns(item) ? { ...item, state: apply(item.state, now) } : item));
     return (change === 'unread' || change === 'unarchived') && !this.#items.has(id) ? id : null;
   }
 
   /** A `retracted` event. Answers whether the count has to be asked for. */
   retracted({ cursor, notification_id: id }) {
     const item = this.#items.get(id);
-    this.#change(cursor, (known) => (known.notification.id === id ? null : known));
-    if (this.#later.delete(id) || (this.#counted.asOf && !isAfter(cursor, this.#counted.asOf))) return false;
-    if (item && isUnread(item)) this.#counted.unread -= 1;
-    return !item;
+    this.#change(cursor, id, (known) => (known.notification.id === id ? null : known));
+    if (this.#counted.asOf && !isAfter(cursor, this.#counted.asOf)) return false;
+    const later = this.#later.delete(id);
+    if (!item && !later) return true;
+    // Exact at this event: a count that was taken before it must not undo it.
+    this.#counted = { unread: this.unread - (!later && isUnread(item) ? 1 : 0), asOf: cursor };
+    this.#later.clear();
+    return false;
   }
 
   // Time
@@ -129,13 +136,13 @@ export class Inbox {
     return expired.length > 0;
   }
 
-  #change(cursor, change) {
-    this.#recent.push({ cursor, change });
+  #change(cursor, id, change) {
+    this.#recent.push({ cursor, id, change });
     if (this.#recent.length > RECENT) this.#recent.shift();
-    for (const [id, item] of this.#items) {
+    for (const [key, item] of this.#items) {
       const now = change(item);
-      if (now) this.#items.set(id, now);
-      else this.#items.delete(id);
+      if (now) this.#items.set(key, now);
+      else this.#items.delete(key);
     }
   }
 }

@@ -15,9 +15,8 @@ export function explain(problem) {
 export function fieldErrors(problem) {
   return (problem.errors ?? []).map((error) => {
     const pointer = String(error.field ?? error.pointer ?? error.path ?? error.name ?? '');
-    return {
-      field: pointer.replace(/^[#/]+/, '').split(/[./[\]]/)[0],
-      message: error.message ?? error.detail ?? error.title ?? '',
-    };
+    const field = pointer.replace(/^[#/]+/, '').split(/[./[\]]/)[0];
+    const message = error.detail ?? error.message ?? error.title ?? '';
+    return { field, message: has(`invalid.${field}`) ? t(`invalid.${field}`, { message }) : message };
   });
 }

@@ -64,7 +64,9 @@ export class Publisher {
       return;
     }
     if (!(problem instanceof Problem)) throw problem;
-    const rest = this.#form.mark(fieldErrors(problem));
+    const errors = fieldErrors(problem);
+    const rest = this.#form.mark(errors);
+    if (errors.length > 0 && rest.length === 0) return say(errors[0].message, 'assertive');
     const list = rest.length ? el('ul', {}, rest.map(({ field, message }) => el('li', {}, [field, message].filter(Boolean).join(': ')))) : null;
     this.#error.replaceChildren(icon('alert'), el('div', {}, el('p', {}, explain(problem)), list ?? ''));
     this.#error.hidden = false;
@@ -90,8 +92,8 @@ export class Publisher {
     const { receipt, chosenKey, title, replayed, gone } = entry;
     const facts = [
       ['id', receipt.id],
-      ['events', receipt.events],
       ['cursor', receipt.cursor ?? '–'],
+      ['events', receipt.events],
       ['durability', receipt.durability],
       ['accepted', clock(new Date(receipt.accepted_at))],
     ];
@@ -100,8 +102,7 @@ export class Publisher {
     return el(
       'li',
       { class: 'receipt', data: { testid: newest ? 'receipt' : 'sent-item', id: receipt.id, cursor: receipt.cursor ?? '', status } },
-      el('div', { class: 'receipt-head' }, el('span', { class: 'receipt-status', data: { status } }, icon(gone ? 'retract' : 'check'), t(`receipt.${status}`)), gone ? null : button({ iconName: 'retract', class: 'act', label: t('sent.retract'), 'data-testid': 'sent-retract' }, () => this.#retract(entry))),
-      el('p', { class: 'receipt-title' }, title),
+      el('div', { class: 'receipt-head' }, el('span', { class: 'receipt-status', data: { status } }, icon(gone ? 'retract' : 'check'), t(`receipt.${status}`)), el('span', { class: 'receipt-title' }, title), gone ? null : button({ iconName: 'retract', class: 'act', label: t('sent.retract'), 'data-testid': 'sent-retract' }, () => this.#retract(entry))),
       newest ? el('dl', { class: 'facts' }, facts.map(([name, value]) => el('div', {}, el('dt', {}, t(`receipt.field.${name}`)), el('dd', { data: { testid: `receipt-${name}` } }, String(value))))) : null,
     );
   }
