@@ -24,14 +24,19 @@ export async function run(checks, cleanUp = async () => {}) {
       print({ check: name, ok: true, ms: Math.round(performance.now() - started), ...noted });
     } catch (error) {
       failed = true;
-      print({ check: name, ok: false, ms: Math.round(performance.now() - started), error: error.message });
-      process.stderr.write(`${name.replaceAll('_', ' ')}: ${error.stack ?? error}\n`);
+      print({ check: name, ok: false, ms: Math.round(performance.now() - started), error: brief(error) });
+      process.stderr.write(`${name.replaceAll('_', ' ')}: ${plain(error.stack ?? String(error))}\n`);
       break;
     }
   }
   await Promise.race([cleanUp(), new Promise((done) => setTimeout(done, 5_000))]).catch((error) => process.stderr.write(`${error.stack}\n`));
   process.exit(failed ? 1 : 0);
 }
+
+/** Without the colours that some libraries put into their messages. */
+const plain = (text) => text.replace(/\u001b\[\d+m/g, '');
+
+const brief = (error) => plain(error?.message ?? String(error)).slice(0, 600);
 
 /** One JSON line on stdout. */
 export function print(line) {
