@@ -77,7 +77,7 @@ export class ItemView {
 
   #extras({ type, link, data, expires_at: expiresAt }) {
     const href = link && safeHref(link);
-    const attached = data && Object.keys(data).length > 0;
+    const attached = JSON.stringify(data ?? {}) !== '{}';
     return [
       href ? el('a', { class: 'item-link', href, target: '_blank', rel: 'noopener noreferrer', data: { testid: 'item-link' } }, icon('link'), t('item.open', { link })) : null,
       el(

@@ -18,6 +18,8 @@ export class Publisher {
   #as = document.getElementById('publish-as');
   #error = document.getElementById('publish-error');
   #sent = [];
+  /** The draft that was sent and has no receipt yet, with its key. */
+  #unsettled = null;
   #sessions = new Map();
 
   constructor() {
@@ -47,7 +49,8 @@ export class Publisher {
     const chosenKey = this.#form.key;
     try {
       const draft = this.#form.read();
-      const { body: receipt, headers } = await session.publish(draft, chosenKey || crypto.randomUUID());
+      const { body: receipt, headers } = await session.publish(draft, chosenKey || this.#keyFor(draft));
+      this.#unsettled = null;
       this.#sent.unshift({ receipt, session, chosenKey, title: draft.title, replayed: headers.get('idempotent-replayed') === 'true', gone: false });
       this.#sent.length = Math.min(this.#sent.length, KEPT);
       this.#showSent();
@@ -56,6 +59,13 @@ export class Publisher {
     } catch (problem) {
       this.#refused(problem);
     }
+  }
+
+  /** The same notification after a failure that may have been none goes out under the same key: never twice. */
+  #keyFor(draft) {
+    const text = JSON.stringify(draft);
+    if (this.#unsettled?.text !== text) this.#unsettled = { text, key: crypto.randomUUID() };
+    return this.#unsettled.key;
   }
 
   #refused(problem) {

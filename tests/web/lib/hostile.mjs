@@ -29,7 +29,7 @@ export async function arrivesUnharmed(connect) {
   deepStrictEqual(data.notification.data, draft.data, 'data came back changed');
   strictEqual(data.notification.title, draft.title, 'title came back changed');
   deepStrictEqual(data.notification, (await notification(bearer, id)).notification, 'stream and inbox differ');
-  if (/<script|onclick/i.test(data.notification.body)) throw new Error(`script in body: ${data.notification.body}`);
+  if (/<script|<[^>]*\sonclick/i.test(data.notification.body)) throw new Error(`script in body: ${data.notification.body}`);
   await nothingSmuggled(stream, sub, [id]);
   stream.close();
 }
