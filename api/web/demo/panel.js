@@ -98,7 +98,7 @@ export class Panel {
 
   #stateIs(state, detail) {
     this.#connection.state(state, detail);
-    if (state === 'connecting' || state === 'cut') this.#connection.missed(null);
+    if (state !== 'live' && state !== 'catching_up') this.#connection.missed(null);
     if (state === 'live') this.#forget('problem');
     if (state !== this.#state && this.#state !== 'idle') say(`${this.person.name}: ${this.#connection.spoken}`);
     this.#state = state;
