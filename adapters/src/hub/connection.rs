@@ -43,8 +43,6 @@ pub(super) struct State {
     pub(super) principal: Arc<Principal>,
     pub(super) pace: Pace,
     pub(super) seat: Option<Seat>,
-    /// The heartbeat that was sent and not replied to yet.
-    pub(super) awaited: Option<u64>,
     /// The last heartbeat that was sent.
     pub(super) asked_up_to: u64,
     /// The last heartbeat that was replied to.
@@ -66,7 +64,6 @@ impl Connection {
             principal,
             pace,
             seat: None,
-            awaited: None,
             asked_up_to: 0,
             replied_up_to: 0,
             session_check: None,

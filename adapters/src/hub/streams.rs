@@ -119,9 +119,6 @@ impl Streams for Hub {
             return Ok(());
         }
         state.replied_up_to = sequence;
-        if state.awaited.is_some_and(|awaited| awaited <= sequence) {
-            state.awaited = None;
-        }
         state.pace = state.pace.replied(round_trip, &self.config.pace, now);
         let interval = state.pace.interval();
         let seat = state.seat;

@@ -285,11 +285,7 @@ impl Reader {
             return None;
         }
         let beat = self.hub.beat()?;
-        {
-            let mut state = self.connection.state();
-            state.awaited = Some(beat.sequence);
-            state.asked_up_to = beat.sequence;
-        }
+        self.connection.state().asked_up_to = beat.sequence;
         let shared = beat.cursor.epoch == self.position.epoch && self.told <= beat.cursor.position;
         let frame = if shared && beat.cursor.position <= self.position.position {
             self.told = beat.cursor.position;

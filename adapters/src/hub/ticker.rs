@@ -88,10 +88,11 @@ impl Ticker {
         for connection in connections {
             let verdict = {
                 let mut state = connection.state();
-                if state.awaited != Some(sequence) {
+                // A connection that was still catching up was not asked after all.
+                let asked = state.asked_up_to >= sequence;
+                if !asked || state.replied_up_to >= sequence {
                     continue;
                 }
-                state.awaited = None;
                 state.pace = state.pace.missed();
                 state.pace.verdict(now)
             };

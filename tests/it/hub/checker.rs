@@ -18,7 +18,12 @@ pub(super) enum Received {
     /// A heartbeat: everything up to here was sent.
     Beat { cursor: Cursor },
     /// History is gone; `oldest` is what the store still held when the reset came.
-    Reset { from: Option<Cursor>, to: Cursor, reason: String, oldest: Position },
+    Reset {
+        from: Option<Cursor>,
+        to: Cursor,
+        reason: String,
+        oldest: Position,
+    },
 }
 
 /// The whole log as it was written, whatever was pruned or retracted later.
@@ -51,7 +56,12 @@ impl Truth {
     }
 
     /// Holds what a client processed against what it was entitled to.
-    pub(super) fn check(&self, channels: &[Channel], received: &[Received], end: Timestamp) -> Result<(), String> {
+    pub(super) fn check(
+        &self,
+        channels: &[Channel],
+        received: &[Received],
+        end: Timestamp,
+    ) -> Result<(), String> {
         let mut known: Option<Position> = None;
         let mut gone: HashSet<NotificationId> = HashSet::new();
         for item in received {
@@ -63,14 +73,22 @@ impl Truth {
                     known = Some(cursor.position);
                 }
                 Received::Event { position, at } => {
-                    let event = self.events.get(position).ok_or(format!("{position} was never written"))?;
+                    let event = self
+                        .events
+                        .get(position)
+                        .ok_or(format!("{position} was never written"))?;
                     let before = known.ok_or("an event came before ready")?;
                     self.complete(channels, before, position.prior(), end)?;
                     if *position <= before {
-                        return Err(format!("{position} came after {before}: repeated or out of order"));
+                        return Err(format!(
+                            "{position} came after {before}: repeated or out of order"
+                        ));
                     }
                     if !event.channel().is_some_and(|channel| channels.contains(channel)) {
-                        return Err(format!("{position} is not for this client: {:?}", event.channel()));
+                        return Err(format!(
+                            "{position} is not for this client: {:?}",
+                            event.channel()
+                        ));
                     }
                     match &event.change {
                         Change::Published { notification, .. } if gone.contains(&notification.id) => {
@@ -89,18 +107,29 @@ impl Truth {
                 Received::Beat { cursor } => {
                     let before = known.ok_or("a heartbeat came before ready")?;
                     if cursor.position < before {
-                        return Err(format!("a heartbeat took the client back from {before} to {cursor}"));
+                        return Err(format!(
+                            "a heartbeat took the client back from {before} to {cursor}"
+                        ));
                     }
                     self.complete(channels, before, cursor.position, end)?;
                     known = Some(cursor.position);
                 }
-                Received::Reset { from, to, reason, oldest } => {
+                Received::Reset {
+                    from,
+                    to,
+                    reason,
+                    oldest,
+                } => {
                     let before = known.ok_or("a reset came before ready")?;
                     if from.is_some_and(|from| from.position > before) {
-                        return Err(format!("a reset claims the client knew {from:?}, it knew {before}"));
+                        return Err(format!(
+                            "a reset claims the client knew {from:?}, it knew {before}"
+                        ));
                     }
                     if reason == "expired" && before.next() >= *oldest {
-                        return Err(format!("a false reset: {before} could still be continued from {oldest}"));
+                        return Err(format!(
+                            "a false reset: {before} could still be continued from {oldest}"
+                        ));
                     }
                     known = Some(to.position);
                 }
@@ -124,6 +153,8 @@ impl Truth {
         let missed = self.events.range(after.next()..=up_to).find(|(_, event)| {
             event.channel().is_some_and(|channel| channels.contains(channel)) && !self.excused(event, end)
         });
-        missed.map_or(Ok(()), |(position, _)| Err(format!("{position} was never received")))
+        missed.map_or(Ok(()), |(position, _)| {
+            Err(format!("{position} was never received"))
+        })
     }
 }

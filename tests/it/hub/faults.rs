@@ -1,12 +1,13 @@
 //! Faults that can be planted, each of which the property must find.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use application::ports::{
-    Acceptance, Accepted, Bus, ChannelsQuery, Doorbell, Durability, EventPage, Head, Idempotency, InboxItem, InboxPage,
-    InboxQuery, Listener, Marking, Promoted, Pruned, ReadError, Reader, Recalled, Refusal, Retraction, Store,
-    StoreError, Unread, Written,
+    Acceptance, Accepted, Bus, ChannelsQuery, Doorbell, Durability, EventPage, Head, Idempotency, InboxItem,
+    InboxPage, InboxQuery, Listener, Marking, Promoted, Pruned, ReadError, Reader, Recalled, Refusal,
+    Retraction, Store, StoreError, Unread, Written,
 };
 use async_trait::async_trait;
 use domain::channel::Channel;
@@ -34,12 +35,41 @@ pub(super) enum Fault {
 
 /// A store with a fault.
 pub(super) struct FaultyStore {
-    pub(super) inner: Arc<dyn Store>,
-    pub(super) fault: Fault,
-    pub(super) reads: AtomicUsize,
+    inner: Arc<dyn Store>,
+    fault: Fault,
+    reads: AtomicUsize,
+    away: AtomicBool,
 }
 
 impl FaultyStore {
+    pub(super) fn new(inner: Arc<dyn Store>, fault: Fault) -> Self {
+        Self {
+            inner,
+            fault,
+            reads: 0.into(),
+            away: false.into(),
+        }
+    }
+
+    /// How often a connection was served from here.
+    pub(super) fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Lets the store vanish, or come back.
+    pub(super) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
+    }
+
+    fn present(&self) -> Result<(), StoreError> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(StoreError::Unavailable {
+                retry_after: Duration::from_secs(1),
+            });
+        }
+        Ok(())
+    }
+
     fn spoil(&self, events: &mut Vec<Arc<Event>>) {
         if events.len() < 2 {
             return;
@@ -56,11 +86,15 @@ impl FaultyStore {
 #[async_trait]
 impl Store for FaultyStore {
     async fn read(&self, after: Cursor, limit: usize) -> Result<EventPage, ReadError> {
+        self.present()?;
         let mut page = self.inner.read(after, limit).await?;
         if self.fault == Fault::TailSkips && page.events.len() > 1 {
             // Renumbering would be caught by the tail; losing the content behind a number must be caught by clients.
             let last = page.events.len() - 2;
-            let erased = Event { change: domain::event::Change::Erased, ..(*page.events[last]).clone() };
+            let erased = Event {
+                change: domain::event::Change::Erased,
+                ..(*page.events[last]).clone()
+            };
             page.events[last] = Arc::new(erased);
         }
         Ok(page)
@@ -68,6 +102,7 @@ impl Store for FaultyStore {
 
     async fn read_channels(&self, query: &ChannelsQuery) -> Result<EventPage, ReadError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
+        self.present()?;
         if self.fault == Fault::Unauthorised {
             let mut page = self.inner.read(query.after, query.limit).await?;
             page.events.retain(|event| event.position <= query.up_to);
@@ -98,6 +133,7 @@ impl Store for FaultyStore {
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
+        self.present()?;
         self.inner.head().await
     }
 
@@ -161,7 +197,12 @@ pub(super) struct LossyBus {
 
 impl LossyBus {
     pub(super) fn new(inner: Arc<dyn Bus>) -> Self {
-        Self { inner, noted: Vec::new().into(), held: None.into(), count: AtomicUsize::new(0) }
+        Self {
+            inner,
+            noted: Vec::new().into(),
+            held: None.into(),
+            count: AtomicUsize::new(0),
+        }
     }
 }
 

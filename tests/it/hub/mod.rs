@@ -2,5 +2,7 @@
 
 mod checker;
 mod faults;
+mod node;
 mod property;
+mod streams;
 mod world;

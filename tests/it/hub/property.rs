@@ -1,10 +1,12 @@
 //! Every client receives what it was entitled to, in order, once, or a reset says what it missed.
 
+use std::cell::Cell;
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::faults::Fault;
-use super::world::{Act, To, USERS, World};
+use super::world::{Act, To, Trail, USERS, World};
 
 const CLIENTS: usize = 5;
 
@@ -41,37 +43,61 @@ fn case() -> impl Strategy<Value = (Vec<Act>, usize, usize)> {
     (prop::collection::vec(act(), 1..120), ring, history)
 }
 
-fn run(acts: &[Act], ring: usize, history: usize, fault: Fault) -> Result<usize, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+fn run(acts: &[Act], ring: usize, history: usize, fault: Fault) -> Result<Trail, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
     runtime.map_err(|error| error.to_string())?.block_on(async {
         let mut world = World::new(CLIENTS, ring, history, fault).await;
         for act in acts {
             world.act(act).await?;
         }
-        let reads = world.store_reads();
-        world.judge().await?;
-        Ok(reads)
+        world.judge().await
     })
 }
 
 #[test]
 fn every_client_receives_what_it_is_entitled_to_in_order_once_or_is_told_what_it_missed() {
-    let mut runner = TestRunner::new(Config { cases: 400, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 400,
+        ..Config::default()
+    });
+    let sum = Cell::new(Trail::default());
     let outcome = runner.run(&case(), |(acts, ring, history)| {
-        run(&acts, ring, history, Fault::None).map(|_| ()).map_err(TestCaseError::fail)
+        let trail = run(&acts, ring, history, Fault::None).map_err(TestCaseError::fail)?;
+        sum.set(Trail {
+            store_reads: sum.get().store_reads + trail.store_reads,
+            resets: sum.get().resets + trail.resets,
+            events: sum.get().events + trail.events,
+        });
+        Ok(())
     });
     if let Err(error) = outcome {
         panic!("{error}");
     }
+    // A property over cases that never leave the main road would prove little.
+    let sum = sum.get();
+    assert!(
+        sum.store_reads > 100 && sum.resets > 50 && sum.events > 5_000,
+        "{sum:?}"
+    );
 }
 
 /// The property is worth something only if it fails when something is wrong.
 fn is_found(fault: Fault) {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let config = Config { cases: 400, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+    let config = Config {
+        cases: 400,
+        failure_persistence: None,
+        max_shrink_iters: 0,
+        ..Config::default()
+    };
     let mut runner = TestRunner::new_with_rng(config, rng);
     let outcome = runner.run(&case(), |(acts, ring, history)| {
-        run(&acts, ring, history, fault).map(|_| ()).map_err(TestCaseError::fail)
+        run(&acts, ring, history, fault)
+            .map(|_| ())
+            .map_err(TestCaseError::fail)
     });
     assert!(outcome.is_err(), "{fault:?} was planted and not found");
 }
