@@ -1,0 +1,3 @@
+//! What each port owes its callers: one suite for each port, the same cases for every adapter.
+
+mod store;
