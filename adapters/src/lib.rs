@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The parts behind Arauto's ports: they translate and decide nothing about the business.
+
+pub mod system;
