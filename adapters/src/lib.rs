@@ -1,3 +1,4 @@
 //! The parts behind Arauto's ports: they translate and decide nothing about the business.
 
+pub mod sanitize;
 pub mod system;
