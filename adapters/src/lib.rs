@@ -1,4 +1,8 @@
 //! The parts behind Arauto's ports: they translate and decide nothing about the business.
 
+#![warn(missing_docs)]
+
+pub mod memory;
 pub mod sanitize;
+pub mod seal;
 pub mod system;

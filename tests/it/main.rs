@@ -1,1 +1,4 @@
-fn main() {}
+//! Arauto's behaviour, proven from outside.
+
+#[cfg(test)]
+mod contract;

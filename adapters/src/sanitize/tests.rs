@@ -227,11 +227,8 @@ fn hostile_bodies_lose_their_teeth() {
 
 #[test]
 fn a_body_built_to_multiply_is_shown_as_its_source() {
-    let mut distinct = String::from("<p>");
-    for n in 0..300 {
-        distinct += &format!("<b {n}>");
-    }
-    distinct += &"<p>x".repeat(500);
+    let openings = (0..300).fold(String::new(), |openings, n| openings + &format!("<b {n}>"));
+    let distinct = format!("<p>{openings}{}", "<p>x".repeat(500));
     let alike = format!(
         "<p>{}{}",
         "<b><i><em><strong><code>".repeat(3),
