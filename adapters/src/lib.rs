@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod memory;
+pub mod metrics;
 pub mod sanitize;
 pub mod seal;
 pub mod system;
