@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 
+pub mod jwt;
 pub mod memory;
 pub mod metrics;
 pub mod sanitize;
