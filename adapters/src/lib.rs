@@ -3,4 +3,9 @@
 #![warn(missing_docs)]
 
 pub mod hub;
+pub mod jwt;
 pub mod memory;
+pub mod metrics;
+pub mod sanitize;
+pub mod seal;
+pub mod system;
