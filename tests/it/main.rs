@@ -1,1 +1,3 @@
-fn main() {}
+//! Arauto's behaviour, proven from outside: a module for each behaviour.
+
+mod config;
