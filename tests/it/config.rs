@@ -1,5 +1,7 @@
 //! Configuration: what wins over what, and the one line that stops a start.
 
+#![expect(clippy::expect_used, reason = "helpers of tests fail the test, as tests do")]
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;

@@ -1,3 +1,4 @@
 //! Arauto's behaviour, proven from outside: a module for each behaviour.
 
+mod accept_loop;
 mod config;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
@@ -26,7 +26,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Options;
 use super::progress::{Announced, Patience, Progress};
-use super::refusal::discard_to_end;
+use super::refusal::{Input, discard_to_end, discard_what_is_there};
 use super::shutdown::Shutdown;
 
 /// The head of a request may be this long: tokens and cookies are, but not longer.
@@ -132,11 +132,11 @@ where
                 error.is_parse() && !progress.has_peer_finished()
             }
         };
-        if !broke_off && !progress.may_be_sending() {
+        let Some(socket) = http.into_parts().map(|parts| parts.io.into_inner()) else {
             return;
-        }
-        if let Some(parts) = http.into_parts() {
-            Box::pin(linger(parts.io.into_inner(), shared.abort.clone())).await;
+        };
+        if broke_off || progress.may_be_sending() || socket.holds_unread() {
+            Box::pin(linger(socket, shared.abort.clone())).await;
         }
     }
 }
@@ -165,11 +165,13 @@ impl<E: Endpoint + 'static> Service<http::Request<Incoming>> for Front<E> {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
-        self.progress.request(if request.body().is_end_stream() {
+        let announced = if request.body().is_end_stream() {
             Announced::Nothing
         } else {
             Announced::Body
-        });
+        };
+        self.progress.request(announced);
+        let progress = Arc::clone(&self.progress);
         let shared = Arc::clone(&self.shared);
         let remote = self.remote;
         // hyper keeps room for this future for as long as the connection lives. In a box, it is the box that stays,
@@ -177,9 +179,43 @@ impl<E: Endpoint + 'static> Service<http::Request<Incoming>> for Front<E> {
         Box::pin(async move {
             let local = LocalAddr(Addr::from(shared.local));
             let remote = RemoteAddr(Addr::from(remote));
-            let request = poem::Request::from((request, local, remote, http::uri::Scheme::HTTP));
+            let mut request = poem::Request::from((request, local, remote, http::uri::Scheme::HTTP));
+            if announced == Announced::Body {
+                let inner = BoxBody::from(request.take_body());
+                request.set_body(poem::Body::from(BoxBody::new(Watched { inner, progress })));
+            }
             Ok(shared.endpoint.get_response(request).await.into())
         })
+    }
+}
+
+/// The body of a request, which notes when it is complete.
+struct Watched {
+    inner: BoxBody<Bytes, io::Error>,
+    progress: Arc<Progress>,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        if matches!(polled, Poll::Ready(None)) || self.inner.is_end_stream() {
+            self.progress.body_finished();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 
@@ -188,6 +224,16 @@ struct Socket {
     stream: TcpStream,
     progress: Arc<Progress>,
     _counted: TaskTrackerToken,
+}
+
+impl Socket {
+    /// Tells whether something has come in that nobody has read. It is discarded.
+    fn holds_unread(&self) -> bool {
+        matches!(
+            discard_what_is_there(&self.stream),
+            Ok(Input::Open { bytes: 1.. })
+        )
+    }
 }
 
 impl AsyncRead for Socket {
@@ -236,5 +282,36 @@ impl AsyncWrite for Socket {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::endpoint::make_sync;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    /// The task of an idle stream is part of its budget of 10 KiB, of which hyper's two buffers take 8.
+    const TASK_MAX_BYTES: usize = 1_280;
+
+    #[tokio::test]
+    async fn the_task_of_a_connection_is_small() {
+        let options = Options {
+            header_timeout: LINGER,
+            keep_alive_timeout: LINGER,
+            max_connections: 1,
+            shutdown_timeout: LINGER,
+        };
+        let listener = super::super::listener::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let local = listener.local_addr().unwrap();
+        let endpoint = make_sync(|_| "hello");
+        let shared = Arc::new(Shared::new(endpoint, local, &options, Shutdown::new()));
+        let stream = TcpStream::connect(local).await.unwrap();
+
+        let task = serve(&shared, stream, local, TaskTracker::new().token());
+
+        let bytes = size_of_val(&task);
+        assert!(bytes <= TASK_MAX_BYTES, "{bytes} bytes");
     }
 }

@@ -15,7 +15,7 @@ use hyper::rt::{Sleep, Timer};
 pub(super) struct Progress {
     had_request: AtomicBool,
     heard: AtomicBool,
-    body_announced: AtomicBool,
+    body_awaited: AtomicBool,
     peer_finished: AtomicBool,
 }
 
@@ -40,12 +40,17 @@ impl Progress {
     /// Notes that the head of a request is complete.
     pub(super) fn request(&self, announced: Announced) {
         self.had_request.store(true, Relaxed);
-        self.body_announced.store(announced == Announced::Body, Relaxed);
+        self.body_awaited.store(announced == Announced::Body, Relaxed);
+    }
+
+    /// Notes that the body of the request is complete.
+    pub(super) fn body_finished(&self) {
+        self.body_awaited.store(false, Relaxed);
     }
 
     /// Tells whether the peer may still be sending the body of its last request.
     pub(super) fn may_be_sending(&self) -> bool {
-        self.body_announced.load(Relaxed) && !self.peer_finished.load(Relaxed)
+        self.body_awaited.load(Relaxed) && !self.peer_finished.load(Relaxed)
     }
 
     /// Tells whether the peer has finished.

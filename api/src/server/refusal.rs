@@ -34,8 +34,9 @@ fn answer(turn: usize) -> String {
 /// Waits for the request, answers, and sees that the answer arrives.
 pub(super) async fn refuse(mut stream: TcpStream, turn: usize) {
     let exchange = async {
-        // An answer before the request would confuse clients that keep a pool of connections.
-        stream.readable().await?;
+        // An answer before the request would confuse clients that keep a pool of connections. (`readable` alone may
+        // return too early.)
+        stream.peek(&mut [0]).await?;
         discard_what_is_there(&stream)?;
         stream.write_all(answer(turn).as_bytes()).await?;
         stream.shutdown().await?;
@@ -52,8 +53,8 @@ pub(super) fn refuse_at_once(stream: &TcpStream, turn: usize) {
         .and_then(|_| SockRef::from(stream).shutdown(Shutdown::Write));
 }
 
-/// Reads what has come in, and tells whether that was all that will ever come.
-fn discard_what_is_there(stream: &TcpStream) -> io::Result<Input> {
+/// Reads and forgets what has come in.
+pub(super) fn discard_what_is_there(stream: &TcpStream) -> io::Result<Input> {
     let mut buffer = [0; 4_096];
     let mut bytes = 0;
     loop {
@@ -70,8 +71,11 @@ fn discard_what_is_there(stream: &TcpStream) -> io::Result<Input> {
     }
 }
 
-enum Input {
+/// What a peer sends.
+pub(super) enum Input {
+    /// It may send more; these many bytes were discarded.
     Open { bytes: usize },
+    /// It has finished.
     Ended,
 }
 
