@@ -1,1 +1,10 @@
-//! Placeholder.
+//! Arauto's edge: configuration, the command line, the accept loop, HTTP, event streams and WebSocket.
+
+pub mod bootstrap;
+pub mod cli;
+pub mod config;
+pub mod logging;
+pub mod openapi;
+pub mod server;
+
+pub use cli::run;

@@ -1,4 +1,8 @@
-//! Arauto's behaviour, proven from outside.
+//! Arauto's behaviour, proven from outside: a module for each behaviour.
 
-#[cfg(test)]
+mod accept_loop;
+mod architecture;
+mod config;
 mod contract;
+mod hub;
+mod outside;
