@@ -1,10 +1,13 @@
 //! Arauto's edge: configuration, the command line, the accept loop, HTTP, event streams and WebSocket.
 
 pub mod bootstrap;
+pub mod capabilities;
 pub mod cli;
 pub mod config;
 pub mod logging;
 pub mod openapi;
 pub mod server;
+pub mod socket;
+pub mod wire;
 
 pub use cli::run;

@@ -4,5 +4,6 @@ mod accept_loop;
 mod architecture;
 mod config;
 mod contract;
+mod encoder;
 mod hub;
 mod outside;
