@@ -4,10 +4,12 @@ pub mod bootstrap;
 pub mod capabilities;
 pub mod cli;
 pub mod config;
+pub mod http;
 pub mod logging;
 pub mod openapi;
 pub mod server;
 pub mod socket;
 pub mod wire;
+mod worker;
 
 pub use cli::run;
