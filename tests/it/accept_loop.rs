@@ -70,21 +70,31 @@ fn start(options: Options, streams_end: watch::Receiver<bool>) -> Node {
 }
 
 fn start_with(options: Options, routes: impl Endpoint + 'static) -> Node {
+    let (node, server) = bind(options);
+    node.run(server, routes)
+}
+
+/// Binds without serving yet.
+fn bind(options: Options) -> (Node, Server) {
     let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), options).unwrap();
-    let (shutdown, seen) = (Shutdown::new(), Arc::new(Seen::default()));
-    let (address, connections) = (server.local_addr(), server.connections());
-    let mut running = JoinSet::new();
-    running.spawn(server.run(routes, shutdown.clone(), Arc::clone(&seen) as Arc<dyn Observer>));
-    Node {
-        address,
-        connections,
-        shutdown,
-        seen,
-        running,
-    }
+    let node = Node {
+        address: server.local_addr(),
+        connections: server.connections(),
+        shutdown: Shutdown::new(),
+        seen: Arc::default(),
+        running: JoinSet::new(),
+    };
+    (node, server)
 }
 
 impl Node {
+    fn run(mut self, server: Server, routes: impl Endpoint + 'static) -> Self {
+        let observer = Arc::clone(&self.seen) as Arc<dyn Observer>;
+        self.running
+            .spawn(server.run(routes, self.shutdown.clone(), observer));
+        self
+    }
+
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -521,6 +531,24 @@ async fn draining_closes_what_is_idle_finishes_what_runs_and_takes_nothing_new()
 }
 
 #[tokio::test]
+async fn whoever_the_system_had_accepted_before_the_drain_is_still_served() {
+    let (node, server) = bind(options());
+    let mut waiting = Vec::new();
+    for _ in 0..10 {
+        waiting.push(node.send(&get("/")).await);
+    }
+    node.shutdown.begin();
+
+    let mut node = node.run(server, routes(endless()));
+
+    for mut client in waiting {
+        assert_eq!(answer(&mut client).await.1, "hello");
+        assert!(rest(&mut client).await.unwrap().is_empty());
+    }
+    assert_eq!(node.ended().await, Ending::Drained);
+}
+
+#[tokio::test]
 async fn what_does_not_end_is_cut_off_in_time() {
     let shutdown_timeout = Duration::from_millis(500);
     let mut node = start(
@@ -642,6 +670,30 @@ async fn without_descriptors_clients_are_turned_away_and_streams_live_on() {
     assert!(head.starts_with("HTTP/1.1 200"));
     end_streams.send(true).unwrap();
     assert!(read_to(&mut stream, "0\r\n\r\n").await.contains(": hello"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_even_a_spare_descriptor_it_waits_and_goes_on() {
+    if !runs_alone() {
+        return in_a_process_of_its_own("without_even_a_spare_descriptor_it_waits_and_goes_on", 128).await;
+    }
+    let (node, server) = bind(options());
+    let late = TcpSocket::new_v4().unwrap();
+    let mut taken = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        taken.push(file);
+    }
+    let node = node.run(server, routes(endless()));
+    let mut client = late.connect(node.address).await.unwrap();
+    client.write_all(get("/").as_bytes()).await.unwrap();
+
+    let answered = timeout(Duration::from_millis(400), client.read_u8()).await;
+
+    assert!(answered.is_err(), "{answered:?}");
+    let failures = node.seen.descriptors.load(Ordering::SeqCst);
+    assert!((1..=20).contains(&failures), "{failures} failures in 400 ms");
+    drop(taken);
+    assert!(head(&mut client).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]

@@ -199,7 +199,9 @@ fn arrives_whole(encoder: &dyn Encoder, notification: &Notification, cuts: &[Ind
 }
 
 /// Encoders with one fault each, so that it is known what the promise notices.
-struct Faulty(fn(Vec<u8>) -> Vec<u8>);
+struct Faulty(Fault);
+
+type Fault = fn(Vec<u8>) -> Vec<u8>;
 
 impl Encoder for Faulty {
     fn encode(&self, format: Format, message: &Message<'_>) -> bytes::Bytes {
@@ -217,7 +219,7 @@ fn replaced(frame: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
 
 #[test]
 fn an_encoder_with_a_fault_is_found_out() {
-    let faults: [(&str, fn(Vec<u8>) -> Vec<u8>); 6] = [
+    let faults: [(&str, Fault); 6] = [
         ("a line feed", |frame| replaced(frame, "\\n", "\n")),
         ("a carriage return", |frame| replaced(frame, "\\r", "\r")),
         ("no id", |frame| replaced(frame, "id: 8w7a-", "x: ")),

@@ -2,6 +2,7 @@
 
 mod accept_loop;
 mod architecture;
+mod autobahn;
 mod config;
 mod contract;
 mod encoder;

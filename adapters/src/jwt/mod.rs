@@ -5,7 +5,7 @@
 //! is believed before its signature was verified.
 //!
 //! The library verifies and signs; the claims are checked here, against the [`Clock`], because its own check reads
-//! the system's clock and finds no number in `exp` once `serde_json` keeps numbers as text.
+//! the system's clock.
 
 mod claims;
 mod compact;

@@ -84,3 +84,82 @@ impl Listener for MemoryListener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::channel::Channel;
+    use domain::cursor::{Epoch, Position};
+    use domain::ids::NotificationId;
+    use domain::notification::{Content, NotificationType, Priority};
+    use domain::time::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+    fn notification(body_bytes: usize) -> Arc<Notification> {
+        let content = Content {
+            kind: NotificationType::parse("sistema.comunicado").unwrap(),
+            priority: Priority::Normal,
+            title: "Aviso".into(),
+            body: "x".repeat(body_bytes).into(),
+            link: None,
+            data: "{}".into(),
+            requires_ack: false,
+            expires_at: None,
+        };
+        Arc::new(Notification {
+            id: NotificationId::new(Uuid::nil()),
+            content,
+            published_at: AT,
+        })
+    }
+
+    fn doorbell(notifications: impl IntoIterator<Item = Arc<Notification>>) -> Doorbell {
+        let event = |(position, notification)| {
+            Arc::new(Event {
+                position: Position(position),
+                at: AT,
+                change: Change::Published {
+                    channel: Channel::System,
+                    notification,
+                },
+            })
+        };
+        Doorbell {
+            epoch: Epoch(1),
+            events: (1..).zip(notifications).map(event).collect(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_doorbell_beyond_its_bound_rings_without_copies() {
+        let bus = MemoryBus::new();
+        let mut listener = bus.listen();
+        bus.announce(doorbell((0..300).map(|_| notification(4_096))))
+            .await;
+        assert_eq!(listener.next().await, Rung::Missed);
+    }
+
+    #[tokio::test]
+    async fn one_notification_to_a_thousand_people_is_counted_once() {
+        let bus = MemoryBus::new();
+        let mut listener = bus.listen();
+        let rung = doorbell(vec![notification(32_768); 1_000]);
+        bus.announce(rung.clone()).await;
+        assert_eq!(listener.next().await, Rung::Doorbell(rung));
+    }
+
+    #[tokio::test]
+    async fn a_listener_outlives_its_bus_in_silence() {
+        let bus = MemoryBus::new();
+        let mut listener = bus.listen();
+        bus.announce(doorbell([])).await;
+        drop(bus);
+        assert!(matches!(listener.next().await, Rung::Doorbell(_)));
+        let silence = std::pin::pin!(listener.next());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(silence.poll(&mut context).is_pending());
+    }
+}

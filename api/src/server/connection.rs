@@ -20,7 +20,7 @@ use poem::{Addr, Endpoint};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -31,6 +31,8 @@ use super::shutdown::Shutdown;
 
 /// The head of a request may be this long: tokens and cookies are, but not longer.
 const HEAD_MAX_BYTES: usize = 32 << 10;
+/// On shutdown a connection that has had no request gets this long: its first one may be in the socket already.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 /// After an early answer a client gets this long, and this much of what it is still sending is read, so that it
 /// reads the answer and not a reset.
 const LINGER: Duration = Duration::from_secs(5);
@@ -113,6 +115,14 @@ where
             biased;
             served = &mut http => Some(served),
             () = shared.shutdown.begun().cancelled() => None,
+        };
+        let served = match served {
+            None if progress.is_new() => tokio::select! {
+                biased;
+                served = &mut http => Some(served),
+                () = sleep(FIRST_REQUEST_GRACE) => None,
+            },
+            served => served,
         };
         // A connection that has ended must not be asked for more: it would never answer.
         let served = if let Some(served) = served {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// Clients that may wait to be accepted: a whole node's clients come back in the same second. The system may hold it
 /// down (`net.core.somaxconn`).
@@ -39,6 +39,17 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Accepts a client that the system has accepted already, without waiting for one. Unlike tokio's `accept` it does
+/// not depend on what the runtime has been told so far.
+pub(super) fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, address) = SockRef::from(listener).accept()?;
+    socket.set_nonblocking(true)?;
+    let address = address
+        .as_socket()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+    Ok((TcpStream::from_std(socket.into())?, address))
+}
+
 /// Sets the options of an accepted socket where it does not have them yet.
 pub(super) fn tune<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<()> {
     if OPTIONS_ARE_INHERITED {
@@ -69,8 +80,6 @@ fn set_options(socket: SockRef<'_>) -> io::Result<()> {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use tokio::net::TcpStream;
-
     use super::*;
 
     #[tokio::test]

@@ -214,7 +214,7 @@ impl<E: Endpoint + 'static> Door<E> {
             }
         }
         // Closing the socket would reset the clients that the system has accepted already.
-        while let Some(Ok((stream, remote))) = self.listener.accept().now_or_never() {
+        while let Ok((stream, remote)) = listener::accept_now(&self.listener) {
             self.admit(stream, remote);
         }
     }

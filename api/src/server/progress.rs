@@ -48,6 +48,11 @@ impl Progress {
         self.body_awaited.store(false, Relaxed);
     }
 
+    /// Tells whether there has been no request yet.
+    pub(super) fn is_new(&self) -> bool {
+        !self.had_request.load(Relaxed)
+    }
+
     /// Tells whether the peer may still be sending the body of its last request.
     pub(super) fn may_be_sending(&self) -> bool {
         self.body_awaited.load(Relaxed) && !self.peer_finished.load(Relaxed)
@@ -77,7 +82,7 @@ impl Timer for Patience {
     }
 
     fn sleep_until(&self, head_deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        let rests = self.progress.had_request.load(Relaxed);
+        let rests = !self.progress.is_new();
         let deadline = if rests {
             self.progress.heard.store(false, Relaxed);
             tokio::time::Instant::now() + self.rest

@@ -214,15 +214,13 @@ impl Machine {
     }
 
     fn fault(&mut self, fault: Fault) -> Action {
-        let code = match fault {
-            Fault::Gone => return self.end(Action::Leave),
-            Fault::Protocol => CloseCode::ProtocolError,
-            Fault::Text => CloseCode::InvalidText,
-            Fault::TooLarge => {
-                let problem = Problem::new("frame-too-large", "no operation needs a frame of this size");
-                return self.refuse(None, &problem, CloseCode::TooLarge);
-            }
+        let Some(code) = fault.code() else {
+            return self.end(Action::Leave);
         };
+        if code == CloseCode::TooLarge {
+            let problem = Problem::new("frame-too-large", "no operation needs a frame of this size");
+            return self.refuse(None, &problem, code);
+        }
         self.end(Action::Close { last: None, code })
     }
 

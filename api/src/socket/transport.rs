@@ -56,6 +56,16 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Returns the code that the peer is closed with; `None` when nobody is there to be told.
+    pub const fn code(self) -> Option<CloseCode> {
+        match self {
+            Self::Gone => None,
+            Self::Protocol => Some(CloseCode::ProtocolError),
+            Self::Text => Some(CloseCode::InvalidText),
+            Self::TooLarge => Some(CloseCode::TooLarge),
+        }
+    }
+
     fn of(error: &Error) -> Self {
         match error {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Gone,
@@ -223,7 +233,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         hang_up(self.stream.into_inner()).await;
     }
 
-    async fn drain(&mut self) -> Result<(), Fault> {
+    /// Waits for the next message.
+    pub async fn read(&mut self) -> Inbound {
+        poll_fn(|context| self.poll_read(context)).await
+    }
+
+    /// Waits until everything queued is in the kernel.
+    pub async fn drain(&mut self) -> Result<(), Fault> {
         poll_fn(|context| self.poll_feed(context)).await?;
         poll_fn(|context| self.poll_flush(context)).await
     }

@@ -35,6 +35,7 @@ pub enum NotUpgraded {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handshake {
     accept: String,
+    subprotocol: Option<&'static str>,
 }
 
 /// An accepted handshake.
@@ -46,8 +47,13 @@ pub struct Upgrade {
 }
 
 impl Handshake {
-    /// Checks a request for the one subprotocol that is spoken.
-    pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<Self, NotUpgraded> {
+    /// Checks a request, which must offer the subprotocol where there is one.
+    pub fn check(
+        method: &Method,
+        version: Version,
+        headers: &HeaderMap,
+        subprotocol: Option<&'static str>,
+    ) -> Result<Self, NotUpgraded> {
         let asks = *method == Method::GET
             && version == Version::HTTP_11
             && lists(headers, &CONNECTION, |option| {
@@ -63,23 +69,26 @@ impl Handshake {
         let key = only(headers, &SEC_WEBSOCKET_KEY)
             .filter(|key| is_key(key))
             .ok_or(NotUpgraded::Key)?;
-        if !lists(headers, &SEC_WEBSOCKET_PROTOCOL, |name| name == SUBPROTOCOL) {
+        let offers = |name| lists(headers, &SEC_WEBSOCKET_PROTOCOL, |offered| offered == name);
+        if !subprotocol.is_none_or(offers) {
             return Err(NotUpgraded::Subprotocol);
         }
         let accept = derive_accept_key(key.as_bytes());
-        Ok(Self { accept })
+        Ok(Self { accept, subprotocol })
     }
 
     /// Answers the request that was checked and takes its connection over.
     pub fn accept(self, request: &Request) -> Result<Upgrade, NotUpgraded> {
         let io = request.take_upgrade().map_err(|_| NotUpgraded::Connection)?;
-        let response = Response::builder()
+        let mut response = Response::builder()
             .status(StatusCode::SWITCHING_PROTOCOLS)
             .header(CONNECTION, "Upgrade")
             .header(UPGRADE, "websocket")
-            .header(SEC_WEBSOCKET_ACCEPT, self.accept)
-            .header(SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
-            .finish();
+            .header(SEC_WEBSOCKET_ACCEPT, self.accept);
+        if let Some(subprotocol) = self.subprotocol {
+            response = response.header(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+        }
+        let response = response.finish();
         Ok(Upgrade { response, io })
     }
 }
@@ -139,12 +148,18 @@ mod tests {
         let mut lines: Vec<_> = GOOD.into_iter().filter(|(other, _)| *other != name).collect();
         let name = GOOD.iter().find(|(good, _)| *good == name).unwrap().0;
         lines.extend(values.iter().map(|value| (name, *value)));
-        Handshake::check(&Method::GET, Version::HTTP_11, &headers(&lines))
+        Handshake::check(
+            &Method::GET,
+            Version::HTTP_11,
+            &headers(&lines),
+            Some(SUBPROTOCOL),
+        )
     }
 
     #[test]
     fn the_handshake_of_the_rfc_is_accepted_with_its_answer() {
-        let checked = Handshake::check(&Method::GET, Version::HTTP_11, &headers(&GOOD)).unwrap();
+        let checked =
+            Handshake::check(&Method::GET, Version::HTTP_11, &headers(&GOOD), Some(SUBPROTOCOL)).unwrap();
         assert_eq!(checked.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
@@ -159,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_request_for_something_else_is_refused() {
-        let check = |method, version| Handshake::check(&method, version, &headers(&GOOD));
+        let check = |method, version| Handshake::check(&method, version, &headers(&GOOD), Some(SUBPROTOCOL));
         assert_eq!(
             check(Method::POST, Version::HTTP_11),
             Err(NotUpgraded::NoWebSocket)
@@ -202,6 +217,13 @@ mod tests {
                 "{values:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_route_without_a_subprotocol_takes_any_offer() {
+        let lines = GOOD.map(|(name, value)| (name, if value == SUBPROTOCOL { "x" } else { value }));
+        let checked = Handshake::check(&Method::GET, Version::HTTP_11, &headers(&lines), None);
+        assert_eq!(checked.unwrap().subprotocol, None);
     }
 
     #[test]

@@ -227,7 +227,7 @@ async fn claims_that_are_no_plain_object_are_malformed() {
         "[]",
         "\"u-1\"",
         "{\"sub\":\"u-1\"",
-        "[\"u-1\",1e300,null,null,null,null,null,null,null,null,null]",
+        "[\"u-1\",1e300]",
         "{\"sub\":\"u-1\",\"exp\":1e300,\"sub\":\"u-2\"}",
         "{\"sub\":\"u-1\",\"exp\":1e300} x",
         "{\"sub\":\"u-1\",\"exp\":NaN}",
