@@ -5,18 +5,10 @@ mod yaml;
 use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Map, Number, Value};
 
+use crate::cli::DocumentFormat;
 use crate::http::{self, PublicUrl};
 
 pub(crate) use self::yaml::to_yaml as yaml;
-
-/// A format of the document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DocumentFormat {
-    /// `openapi.json`
-    Json,
-    /// `openapi.yaml`
-    Yaml,
-}
 
 const DESCRIPTION: &str = "Arauto delivers notifications to people's browsers, live and without losing any over a \
 reconnect.

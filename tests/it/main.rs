@@ -1,6 +1,10 @@
-//! Arauto's behaviour, proven from outside.
+//! Arauto's behaviour, proven from outside: a module for each behaviour.
 
-#[cfg(test)]
+mod accept_loop;
+mod architecture;
 mod autobahn;
-#[cfg(test)]
+mod config;
+mod contract;
 mod encoder;
+mod hub;
+mod outside;

@@ -20,6 +20,7 @@ mod replay;
 mod request;
 mod schema;
 mod socket;
+mod socket_calls;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub(crate) use self::docs::Documents;
 use self::edge::{Edge, Methods};
 use self::problem::Problem;
 pub use self::socket::{SocketOpening, Sockets};
+pub use self::socket_calls::SocketCalls;
 
 /// Writes the metrics as Prometheus text.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;

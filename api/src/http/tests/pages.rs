@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::{Reply, World};
 use crate::http::problem::Kind;
-use crate::openapi::{DocumentFormat, document};
+use crate::cli::DocumentFormat;
+use crate::openapi::document;
 
 #[tokio::test]
 async fn the_document_is_served_in_both_formats() {
