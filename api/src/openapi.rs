@@ -22,6 +22,9 @@ Errors are problems as RFC 9457 defines them. Their `type` is stable, and its ad
 does not know are refused; parameters that an address does not know are ignored. Clients ignore fields and events that \
 they do not know.";
 
+/// The groups in the order in which people meet them.
+const GROUPS: [&str; 5] = ["publish", "inbox", "streams", "operations", "development"];
+
 /// Schemas of requests, whose unknown fields are refused.
 const CLOSED: [&str; 7] = [
     "Audience",
@@ -71,6 +74,9 @@ fn finish(document: &mut Value) {
         write_whole_numbers(object);
     });
     finish_answers(document);
+    if let Some(Value::Array(groups)) = document.get_mut("tags") {
+        groups.sort_by_key(|group| GROUPS.iter().position(|name| group["name"] == *name));
+    }
     for name in CLOSED {
         let pointer = format!("/components/schemas/{name}");
         if let Some(Value::Object(schema)) = document.pointer_mut(&pointer) {

@@ -11,10 +11,13 @@ use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Done};
-use super::problem::{CALLER, JSON_BODY, Kind, Outcome, STORE, causes};
+use super::problem::{CALLER, JSON_BODY, Kind, Outcome, Problem, STORE, causes};
 use super::request::{Caller, JsonBody, Named, RequestBody, StreamCookie, stream_cookie};
 use super::schema::MomentText;
 use super::{Group, Services};
+
+/// Every client can hold a whole number up to here exactly, 2^53 - 1; no node sends as many heartbeats.
+const SEQUENCE_MAX: u64 = 9_007_199_254_740_991;
 
 causes! {
     Replying = [CALLER, JSON_BODY, &[Kind::NotFound]];
@@ -45,9 +48,14 @@ impl ConnectionsApi {
         id: Named<ConnectionId>,
         body: JsonBody<HeartbeatBody>,
     ) -> Outcome<Done, Replying> {
+        let sequence = body.0.sequence;
+        if sequence > SEQUENCE_MAX {
+            let detail = format!("must be at most {SEQUENCE_MAX}, as the heartbeat gave it");
+            return Err(Problem::field("sequence", detail).into());
+        }
         services
             .heartbeat
-            .run(&caller.0, id.known("connection")?, body.0.sequence)?;
+            .run(&caller.0, id.known("connection")?, sequence)?;
         Ok(Done)
     }
 
@@ -87,7 +95,7 @@ impl ConnectionsApi {
 #[oai(rename = "HeartbeatReply", example)]
 pub(crate) struct HeartbeatBody {
     /// The sequence of the heartbeat.
-    #[oai(validator(minimum(value = "0")))]
+    #[oai(validator(minimum(value = "0"), maximum(value = "9007199254740991")))]
     sequence: u64,
 }
 

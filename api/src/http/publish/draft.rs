@@ -6,7 +6,7 @@ use domain::time::Timestamp;
 use poem_openapi::Object;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::{Example, ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -69,9 +69,9 @@ pub(crate) struct DraftBody {
     idempotency_key: Option<String>,
 }
 
-/// `null` is a value of its own, not the absence of one.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(deserializer).map(Some)
+/// `null` is a value like others here, not the absence of one.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl DraftBody {
@@ -150,13 +150,13 @@ fn parse_moment(text: &str) -> Result<Timestamp, String> {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AudienceBody {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     users: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     unit: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     benefit: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     everyone: Option<bool>,
 }
 
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_is_reported_at_once() {
-        let text = r#"{"audience":{"users":["ok","a b"],"unit":null},"type":"X","priority":"asap","title":" ",
+        let text = r#"{"audience":{"users":["ok","a b"]},"type":"X","priority":"asap","title":" ",
             "body":"\u0000","link":"javascript:alert(1)","data":"\ud800","deliver_at":"tomorrow",
             "expires_at":"2026-01-01T00:00:00","idempotency_key":"k"}"#;
         let fields: Vec<String> = draft(text)

@@ -3,8 +3,8 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use super::{Reply, World};
-use crate::http::problem::Kind;
 use crate::cli::DocumentFormat;
+use crate::http::problem::Kind;
 use crate::openapi::document;
 
 #[tokio::test]

@@ -124,7 +124,7 @@ async fn bad_keys_are_refused_and_never_ignored() {
 async fn everything_that_is_wrong_with_a_draft_is_named_and_nothing_is_stored() {
     let (world, kept) = taking();
     let client = world.serve();
-    let cases: [(&str, &[&str]); 16] = [
+    let cases: [(&str, &[&str]); 17] = [
         ("{}", &["audience", "type", "title"]),
         (
             r#"{"audience":{"users":[]},"type":"x","title":"t"}"#,
@@ -137,6 +137,10 @@ async fn everything_that_is_wrong_with_a_draft_is_named_and_nothing_is_stored() 
         (
             r#"{"audience":{"users":["a",5]},"type":"x","title":"t"}"#,
             &["audience.users[1]"],
+        ),
+        (
+            r#"{"audience":{"everyone":true,"unit":null},"type":"x","title":"t"}"#,
+            &["audience.unit"],
         ),
         (
             r#"{"audience":{"channel":"x"},"type":"x","title":"t"}"#,

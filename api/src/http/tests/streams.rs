@@ -424,6 +424,7 @@ async fn heartbeats_are_taken_from_the_owner_alone() {
     for body in [
         "{}",
         r#"{"sequence":-1}"#,
+        r#"{"sequence":9007199254740992}"#,
         r#"{"sequence":1.5}"#,
         r#"{"sequence":"7"}"#,
     ] {
