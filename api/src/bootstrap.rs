@@ -15,7 +15,8 @@ use anyhow::{Context as _, bail};
 use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
 use application::ports::{
-    Bus, Clock, Encoder, Entropy, Ids, Mint, Observer, Registry, Seal, Store, Streams, Tokens,
+    Bus, Clock, Encoder, Entropy, Exposition as _, Ids, Mint, Observer, Registry, Seal, Store, Streams,
+    Tokens,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -76,9 +77,16 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
 /// Makes what mints tokens, for the command line.
 pub fn mint(tokens: &TokensConfig) -> anyhow::Result<Arc<dyn Mint>> {
-    let KeySource::Secret(secret) = &tokens.key else { bail!("there is no secret to mint tokens with") };
+    let KeySource::Secret(secret) = &tokens.key else {
+        bail!("there is no secret to mint tokens with")
+    };
     let secret = Secret::try_new(secret.expose())?;
-    Ok(minting(&secret, tokens, Arc::new(SystemClock::start()), Arc::new(SystemEntropy)))
+    Ok(minting(
+        &secret,
+        tokens,
+        Arc::new(SystemClock::start()),
+        Arc::new(SystemEntropy),
+    ))
 }
 
 /// A node, wired.
@@ -122,10 +130,22 @@ impl Ground {
 impl Node {
     async fn wire(config: &Config, capacity: Capacity) -> anyhow::Result<Self> {
         let ground = Ground::new()?;
-        let Ground { clock, ids, entropy, metrics, observer, encoder, tasks, cancel } = ground;
+        let Ground {
+            clock,
+            ids,
+            entropy,
+            metrics,
+            observer,
+            encoder,
+            tasks,
+            cancel,
+        } = ground;
         let rights = Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?));
-        let store: Arc<dyn Store> =
-            Arc::new(MemoryStore::new(memory(&config.history), Arc::clone(&clock), Arc::clone(&entropy)));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(
+            memory(&config.history),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        ));
         let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new());
         let registry: Arc<dyn Registry> =
             Arc::new(MemoryRegistry::new(Arc::clone(&clock), Arc::clone(&observer)));
@@ -164,14 +184,19 @@ impl Node {
             node: node_id(&*entropy),
             streams_per_user_max: config.streams.max_per_user,
         });
-        let inbox =
-            Arc::new(Inbox { store: Arc::clone(&store), bus: Arc::clone(&bus), rights: Arc::clone(&rights) });
+        let inbox = Arc::new(Inbox {
+            store: Arc::clone(&store),
+            bus: Arc::clone(&bus),
+            rights: Arc::clone(&rights),
+        });
         let renew = Arc::new(Renew {
             streams: Arc::clone(&streams),
             store: Arc::clone(&store),
             bus: Arc::clone(&bus),
         });
-        let heartbeat = Arc::new(Heartbeat { streams: Arc::clone(&streams) });
+        let heartbeat = Arc::new(Heartbeat {
+            streams: Arc::clone(&streams),
+        });
         let sockets = Arc::new(Arc::new(SocketCalls {
             tokens: Arc::clone(&tokens),
             subscribe: Arc::clone(&subscribe),
@@ -194,7 +219,11 @@ impl Node {
                 observer: Arc::clone(&observer),
                 notification_bytes_max: config.limits.max_notification_bytes,
             },
-            retract: Retract { store: Arc::clone(&store), bus, rights: Arc::clone(&rights) },
+            retract: Retract {
+                store: Arc::clone(&store),
+                bus,
+                rights: Arc::clone(&rights),
+            },
             inbox,
             replay: Replay {
                 store: Arc::clone(&store),
@@ -224,12 +253,21 @@ impl Node {
             metrics: Arc::new(move || metrics.render(&reported.report())),
             config: http_config(config, &ready)?,
         };
-        Ok(Self { services, hub, ready, observer, tasks, cancel })
+        Ok(Self {
+            services,
+            hub,
+            ready,
+            observer,
+            tasks,
+            cancel,
+        })
     }
 }
 
 fn matrix(file: Option<&Path>) -> anyhow::Result<Matrix> {
-    let Some(path) = file else { return Ok(Matrix::default_roles()) };
+    let Some(path) = file else {
+        return Ok(Matrix::default_roles());
+    };
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("ARAUTO_CAPABILITIES_FILE: {} cannot be read", path.display()))?;
     capabilities::parse(&text).with_context(|| format!("ARAUTO_CAPABILITIES_FILE: {}", path.display()))
@@ -264,10 +302,19 @@ fn hub_config(config: &Config, capacity: Capacity) -> HubConfig {
 }
 
 fn http_config(config: &Config, ready: &Arc<AtomicBool>) -> anyhow::Result<HttpConfig> {
-    let public_url = config.server.public_url.as_ref().map(|url| url.as_str().parse::<PublicUrl>());
+    let public_url = config
+        .server
+        .public_url
+        .as_ref()
+        .map(|url| url.as_str().parse::<PublicUrl>());
     Ok(HttpConfig {
         dev: config.server.mode == Mode::Development,
-        cors_origins: config.server.cors_origins.iter().map(|origin| origin.as_str().to_owned()).collect(),
+        cors_origins: config
+            .server
+            .cors_origins
+            .iter()
+            .map(|origin| origin.as_str().to_owned())
+            .collect(),
         public_url: public_url.transpose().context("ARAUTO_PUBLIC_URL")?,
         trusted_proxies: config.server.trusted_proxies.clone(),
         metrics_networks: config.server.metrics_networks.clone(),
@@ -315,7 +362,10 @@ fn minting(
 }
 
 fn expected(config: &TokensConfig) -> Expected {
-    Expected { issuer: config.issuer.clone(), audience: config.audience.clone() }
+    Expected {
+        issuer: config.issuer.clone(),
+        audience: config.audience.clone(),
+    }
 }
 
 /// Random: two nodes of one cluster are told apart, and a node from what it was before a restart.
