@@ -107,8 +107,12 @@ impl Node {
     }
 
     async fn open_streams(&self, count: usize) -> Vec<TcpStream> {
+        self.open("/endless", count).await
+    }
+
+    async fn open(&self, path: &str, count: usize) -> Vec<TcpStream> {
         let opening = (0..count).map(|_| async {
-            let mut client = self.send(&get("/endless")).await;
+            let mut client = self.send(&get(path)).await;
             assert!(head(&mut client).await.starts_with("HTTP/1.1 200"));
             client
         });
@@ -186,18 +190,8 @@ fn routes(streams_end: watch::Receiver<bool>) -> impl Endpoint {
             "/echo",
             make(|mut request: Request| async move { Result::<_>::Ok(request.take_body().into_bytes().await?) }),
         )
-        .at(
-            "/endless",
-            make(move |_| {
-                let mut end = streams_end.clone();
-                async move {
-                    let first = stream::iter([io::Result::Ok(Bytes::from_static(b": hello\n\n"))]);
-                    let ended = async move { end.wait_for(|end| *end).await.is_ok() };
-                    let then = stream::once(ended).filter_map(|_| async { None });
-                    Result::<_>::Ok(Response::from(Body::from_bytes_stream(first.chain(then))))
-                }
-            }),
-        )
+        .at("/endless", endless_body("text/event-stream", streams_end.clone()))
+        .at("/download", endless_body("application/octet-stream", streams_end))
         .at("/stuck", make(|_| std::future::pending::<Result<&'static str>>()))
         .at(
             "/early",
@@ -205,6 +199,20 @@ fn routes(streams_end: watch::Receiver<bool>) -> impl Endpoint {
         )
         .at("/panic", make(panics))
         .at("/upgrade", make(upgrades))
+}
+
+/// Begins a body, and ends it when the streams are to end.
+fn endless_body(media_type: &'static str, streams_end: watch::Receiver<bool>) -> impl Endpoint {
+    make(move |_| {
+        let mut end = streams_end.clone();
+        async move {
+            let first = stream::iter([io::Result::Ok(Bytes::from_static(b": hello\n\n"))]);
+            let ended = async move { end.wait_for(|end| *end).await.is_ok() };
+            let then = stream::once(ended).filter_map(|_| async { None });
+            let body = Body::from_bytes_stream(first.chain(then));
+            Result::<_>::Ok(Response::builder().content_type(media_type).body(body))
+        }
+    })
 }
 
 trait WithBody {
@@ -249,16 +257,82 @@ fn endless() -> watch::Receiver<bool> {
 async fn clients_that_vanish_from_an_idle_stream_are_released_without_traffic() {
     const CLIENTS: usize = 2_000;
     let node = start(options(), endless());
-    let mut clients = node.open_streams(CLIENTS).await;
+    let mut clients = node.open("/endless", CLIENTS / 2).await;
+    clients.extend(node.open("/download", CLIENTS / 2).await);
+    // Some have said more than they were asked.
+    for client in clients.iter_mut().take(10) {
+        client.write_all(get("/").as_bytes()).await.unwrap();
+    }
     assert_eq!(node.connections.open(), CLIENTS);
 
     // Half of them say goodbye, half of them are cut off.
-    for client in clients.drain(..CLIENTS / 2) {
+    for client in clients.iter().step_by(2) {
         client.set_zero_linger().unwrap();
     }
     drop(clients);
 
     node.until_open(0).await;
+}
+
+#[tokio::test]
+async fn an_event_stream_is_framed_as_its_client_asked() {
+    let (end_streams, streams_end) = watch::channel(false);
+    let node = start(options(), streams_end);
+    let mut pipelined = node.send(&(get("/") + &get("/endless"))).await;
+    let mut old = node.send("GET /endless HTTP/1.0\r\n\r\n").await;
+    let mut only_head = node.send("HEAD /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
+
+    assert_eq!(answer(&mut pipelined).await.1, "hello");
+    let pipelined_head = head(&mut pipelined).await;
+    let old_head = head(&mut old).await;
+    assert!(head(&mut only_head).await.starts_with("HTTP/1.1 200"));
+    end_streams.send(true).unwrap();
+
+    assert!(
+        pipelined_head.contains("transfer-encoding: chunked"),
+        "{pipelined_head}"
+    );
+    assert!(pipelined_head.contains("connection: close"), "{pipelined_head}");
+    assert!(!old_head.contains("transfer-encoding"), "{old_head}");
+    assert_eq!(
+        rest(&mut pipelined).await.unwrap(),
+        b"9\r\n: hello\n\n\r\n0\r\n\r\n"
+    );
+    assert_eq!(rest(&mut old).await.unwrap(), b": hello\n\n");
+    let usual = reqwest::get(format!("http://{}/endless", node.address))
+        .await
+        .unwrap();
+    assert_eq!(usual.text().await.unwrap(), ": hello\n\n");
+    drop((pipelined, old, only_head));
+    node.until_open(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_gets_every_byte_of_a_long_backlog() {
+    const FRAMES: usize = 5_000;
+    let frame = |number: usize| format!("id: 0-{number}\ndata: {}\n\n", "x".repeat(number % 2_000));
+    let expected: String = (0..FRAMES).map(frame).collect();
+    let backlog = make(move |_| async move {
+        let frames = stream::iter((0..FRAMES).map(move |number| io::Result::Ok(Bytes::from(frame(number)))));
+        let body = Body::from_bytes_stream(frames);
+        Result::<_>::Ok(Response::builder().content_type("text/event-stream").body(body))
+    });
+    let node = start_with(options(), backlog);
+
+    let mut answer = reqwest::get(format!("http://{}/", node.address)).await.unwrap();
+    let mut received = Vec::new();
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        received.extend_from_slice(&chunk);
+        // Gives the server time to fill the buffers in between.
+        tokio::task::yield_now().await;
+    }
+
+    assert!(
+        received == expected.as_bytes(),
+        "{} of {} bytes",
+        received.len(),
+        expected.len()
+    );
 }
 
 #[tokio::test]
