@@ -303,6 +303,12 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_empty_frame_does_not_end_the_stream() {
+        let read = written(all_of(&[Vec::new()]), Framing::Chunked, 1 << 10).await;
+        assert_eq!(read, LAST_CHUNK);
+    }
+
+    #[tokio::test]
     async fn a_stream_that_fails_is_cut_without_an_end() {
         let failing = stream::iter([
             Ok(Bytes::from_static(b": hello\n\n")),
