@@ -7,10 +7,14 @@
 
 mod capacity;
 mod connection;
+mod event_stream;
+mod front;
+mod handover;
 mod listener;
 mod progress;
 mod refusal;
 mod shutdown;
+mod socket;
 
 use std::fs::File;
 use std::io;

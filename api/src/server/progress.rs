@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
 
+use super::handover::Handover;
+
 /// What the socket and the requests of one connection tell one another. Only that connection's own task touches it,
 /// so no ordering is needed between the fields.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub(super) struct Progress {
     heard: AtomicBool,
     body_awaited: AtomicBool,
     peer_finished: AtomicBool,
+    /// Where an event stream waits to be taken over.
+    pub(super) handover: Handover,
 }
 
 /// Whether a request brings a body.
