@@ -35,7 +35,8 @@ impl Placed for Entry {
 /// Published notifications by id, by channel, by age and by the moment at which they expire.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    by_id: HashMap<NotificationId, Arc<Posted>>,
+    /// Ids ascend with time: new ones go in at one end and old ones leave at the other.
+    by_id: BTreeMap<NotificationId, Arc<Posted>>,
     channels: HashMap<Channel, Runs<Entry>>,
     /// By the place of the first event.
     by_age: BTreeMap<Position, Arc<Posted>>,

@@ -1,6 +1,6 @@
 //! The log: every event that is still held, in contiguous places.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use application::ports::{ChannelsQuery, EventPage, Head, ReadError, Written};
@@ -24,7 +24,7 @@ pub(super) struct Log {
     /// Where each channel's events are. What was erased is not among them.
     channels: HashMap<Channel, Runs<Position>>,
     /// The notifications that events held here carry.
-    carried: HashMap<NotificationId, Carried>,
+    carried: BTreeMap<NotificationId, Carried>,
     bytes: usize,
 }
 
@@ -42,7 +42,7 @@ impl Log {
             oldest: Position(1),
             events: VecDeque::new(),
             channels: HashMap::new(),
-            carried: HashMap::new(),
+            carried: BTreeMap::new(),
             bytes: 0,
         }
     }

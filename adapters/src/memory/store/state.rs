@@ -23,7 +23,7 @@ use super::posted::Posted;
 use super::schedule::{Schedule, Scheduled};
 
 /// How much one call drops of each kind at most: a few milliseconds for whoever waits behind it.
-const DROP_STEP: usize = 4_096;
+const DROP_STEP: usize = 2_048;
 
 /// A write drops up to this many times what it appended, so that the bounds hold without a pause.
 const TRIM_FACTOR: usize = 4;

@@ -9,6 +9,7 @@ use domain::event::{Change, Control, Event};
 use domain::ids::{ConnectionId, NodeId};
 use domain::state::Mark;
 use domain::stream::CloseReason;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::StoreFactory;
@@ -107,17 +108,19 @@ pub(crate) async fn what_a_write_returns_is_what_the_log_holds(make: &dyn StoreF
     );
 }
 
-/// Starts writers that accept three channels at a time, each its own.
+/// Starts writers that accept three channels at a time, each its own. They begin together.
 async fn start_writers(scene: &Scene<'_>) -> JoinSet<()> {
     let mut writers = JoinSet::new();
+    let begin = Arc::new(Barrier::new(WRITERS));
     for writer in 0..WRITERS {
         let mut batches = Vec::new();
         for _ in 0..WRITES {
             let channels = ["a", "b", "c"].map(|suffix| unit(&format!("w{writer}{suffix}")));
             batches.push(vec![scene.acceptance(to(&channels)).await]);
         }
-        let store = Arc::clone(&scene.store);
+        let (store, begin) = (Arc::clone(&scene.store), Arc::clone(&begin));
         writers.spawn(async move {
+            begin.wait().await;
             for batch in batches {
                 let written = store.accept(batch).await.unwrap();
                 assert_eq!(written.events.len(), 3);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use application::ports::{Accepted, Idempotency, Recalled, ReceiptStatus, Refusal};
 use domain::channel::Channel;
 use domain::cursor::Position;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::StoreFactory;
@@ -125,10 +126,14 @@ pub(crate) async fn a_key_is_forgotten_after_its_day(make: &dyn StoreFactory) {
 pub(crate) async fn concurrent_repeats_publish_once(make: &dyn StoreFactory) {
     let scene = Scene::open(make).await;
     let mut tasks = JoinSet::new();
+    let begin = Arc::new(Barrier::new(16));
     for _ in 0..16 {
         let batch = vec![scene.acceptance(keyed(key("svc", "k", 1))).await];
-        let store = Arc::clone(&scene.store);
-        tasks.spawn(async move { store.accept(batch).await.unwrap().value });
+        let (store, begin) = (Arc::clone(&scene.store), Arc::clone(&begin));
+        tasks.spawn(async move {
+            begin.wait().await;
+            store.accept(batch).await.unwrap().value
+        });
     }
     let accepted: Vec<_> = tasks.join_all().await.into_iter().flatten().flatten().collect();
     assert_eq!(accepted.len(), 16);
