@@ -151,18 +151,21 @@ impl Server {
         // On a worker of the runtime rather than on the caller's thread: tasks that a worker spawns are near it.
         let mut door = tasks.spawn(door.keep());
         tokio::select! {
+            biased;
             () = shutdown.begun().cancelled() => {}
-            _ = &mut door => return Err(io::Error::other("the accept loop ended by itself")),
+            _ = &mut door => if !shutdown.has_begun() {
+                return Err(io::Error::other("the accept loop ended by itself"));
+            },
         }
 
         let sockets = self.connections.0;
         tracing::info!(connections = sockets.len(), "draining");
         let gone = async {
-            let _ = door.await;
-            sockets.close();
-            sockets.wait().await;
+            // First the door and the connections that are served, then those that were upgraded.
             tasks.close();
             tasks.wait().await;
+            sockets.close();
+            sockets.wait().await;
         };
         let ending = tokio::select! {
             biased;

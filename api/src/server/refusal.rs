@@ -16,8 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Clients are told to come back after 1 to this many seconds, in turn, so that they do not come back together.
 const RETRY_AFTER_MAX_SECONDS: usize = 5;
 
+/// As the catalogue of problems has it. It is written out here: there is no request yet that it could answer.
 const PROBLEM: &str = concat!(
-    r#"{"type":"overloaded","title":"Too many connections","status":503,"#,
+    r#"{"type":"/problems/capacity-reached","title":"A bound of the service is reached","status":503,"#,
     r#""detail":"This node holds as many connections as it may. Try again after the time in Retry-After."}"#
 );
 

@@ -120,3 +120,12 @@ async fn whoever_is_told_not_to_wait_does_not() {
     assert_eq!(node.ended().await, Ending::Forced);
     assert!(start.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_to_stop_is_never_taken_for_an_accident() {
+    for _ in 0..200 {
+        let mut node = start(options(), endless());
+        node.shutdown.begin();
+        assert_eq!(node.ended().await, Ending::Drained);
+    }
+}

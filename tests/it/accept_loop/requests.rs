@@ -167,6 +167,7 @@ async fn an_early_answer_is_read_by_a_client_that_is_still_sending() {
     assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
     assert_eq!(body, "too much");
     assert!(rest(&mut client).await.unwrap().is_empty());
+    drop(client);
     node.until_open(0).await;
 }
 
