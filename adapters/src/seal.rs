@@ -147,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::memory::settings::MemorySettings;
+    use crate::memory::MemorySettings;
 
     fn seal(key: u8) -> AeadSeal {
         AeadSeal::new(&SealKey::new([key; 32]), Arc::new(SeededEntropy::new(7))).unwrap()
