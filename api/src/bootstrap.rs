@@ -318,6 +318,7 @@ fn http_config(config: &Config, ready: &Arc<AtomicBool>) -> anyhow::Result<HttpC
         public_url: public_url.transpose().context("ARAUTO_PUBLIC_URL")?,
         trusted_proxies: config.server.trusted_proxies.clone(),
         metrics_networks: config.server.metrics_networks.clone(),
+        request_timeout: config.server.request_timeout,
         ready: Arc::clone(ready),
         ..HttpConfig::default()
     })

@@ -70,8 +70,11 @@ impl From<OperationName> for Operation {
 /// Reads a capability matrix.
 pub fn parse(text: &str) -> Result<Matrix, CapabilitiesError> {
     let file: File = toml::from_str(text).map_err(|error| CapabilitiesError::Shape(one_line(&error)))?;
-    let rows: Vec<(Role, RoleGrants)> =
-        file.roles.into_iter().map(|(role, table)| grants(role, table)).collect::<Result<_, _>>()?;
+    let rows: Vec<(Role, RoleGrants)> = file
+        .roles
+        .into_iter()
+        .map(|(role, table)| grants(role, table))
+        .collect::<Result<_, _>>()?;
     if rows.iter().all(|(_, grants)| grants.channels.is_empty()) {
         return Err(CapabilitiesError::Empty);
     }
@@ -87,7 +90,11 @@ fn grants(role: String, table: RoleTable) -> Result<(Role, RoleGrants), Capabili
         let with = |set: Operations, name: OperationName| set.with(name.into());
         channels.insert(scope, operations.into_iter().fold(Operations::NONE, with));
     }
-    let grants = RoleGrants { channels, administers: table.administers, audits: table.audits };
+    let grants = RoleGrants {
+        channels,
+        administers: table.administers,
+        audits: table.audits,
+    };
     Ok((Role::new(&role), grants))
 }
 
@@ -108,8 +115,11 @@ pub fn write(matrix: &Matrix) -> String {
                 (Operation::History, "\"history\""),
                 (Operation::Publish, "\"publish\""),
             ];
-            let given: Vec<&str> =
-                names.iter().filter(|(o, _)| operations.contains(*o)).map(|(_, name)| *name).collect();
+            let given: Vec<&str> = names
+                .iter()
+                .filter(|(o, _)| operations.contains(*o))
+                .map(|(_, name)| *name)
+                .collect();
             text.push_str(&format!("\"{}\" = [{}]\n", scope.as_str(), given.join(", ")));
         }
         text.push('\n');
@@ -133,13 +143,18 @@ mod tests {
     fn the_example_is_the_matrix_that_is_built_in() {
         let example = include_str!("../../capabilities.example.toml");
         assert_eq!(parse(example), Ok(Matrix::default_roles()));
-        assert!(example.ends_with(write(&Matrix::default_roles()).trim_start()), "write it anew from `write`");
+        assert!(
+            example.ends_with(write(&Matrix::default_roles()).trim_start()),
+            "write it anew from `write`"
+        );
     }
 
     #[test]
     fn what_is_no_matrix_is_told_in_one_line() {
         let said = |text: &str| parse(text).unwrap_err().to_string();
-        assert!(said("[roles.X.channels]\n\"private:*\" = []").contains("\"private:*\" is no channel pattern"));
+        assert!(
+            said("[roles.X.channels]\n\"private:*\" = []").contains("\"private:*\" is no channel pattern")
+        );
         assert!(said("[roles.X.channels]\n\"system:notifications\" = [\"fly\"]").contains("fly"));
         assert!(said("[role.X]").contains("role"));
         assert!(said("[roles.X]\nadmin = true").contains("admin"));

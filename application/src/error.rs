@@ -18,6 +18,9 @@ pub enum Error {
     /// Fields of the request are wrong.
     #[error("{} of the request cannot be taken", fields_phrase(.0.len()))]
     Invalid(Vec<FieldError>),
+    /// A cursor belongs to another history than the one in force.
+    #[error("{0}: the cursor belongs to an earlier history; begin again without it")]
+    OtherHistory(&'static str),
     /// The notification is larger than may be sent.
     #[error("the notification takes {actual} bytes as sent, at most {limit} are taken")]
     TooLarge {

@@ -114,12 +114,9 @@ impl Inbox {
 }
 
 /// A position means nothing in another history.
-fn check_epoch(field: &str, cursor: Option<Cursor>, epoch: Epoch) -> Result<(), Error> {
+fn check_epoch(field: &'static str, cursor: Option<Cursor>, epoch: Epoch) -> Result<(), Error> {
     match cursor {
-        Some(cursor) if cursor.epoch != epoch => Err(Error::invalid(
-            field,
-            "belongs to an earlier history; begin again without it",
-        )),
+        Some(cursor) if cursor.epoch != epoch => Err(Error::OtherHistory(field)),
         _ => Ok(()),
     }
 }

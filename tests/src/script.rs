@@ -20,7 +20,10 @@ pub enum Runner {
 /// Returns the Python that has the packages of `tests/web/requirements.txt`.
 pub fn python() -> anyhow::Result<PathBuf> {
     let python = workspace().join("target/test-venv/bin/python");
-    ensure!(python.exists(), "the Python packages are missing; ./test installs them");
+    ensure!(
+        python.exists(),
+        "the Python packages are missing; ./test installs them"
+    );
     Ok(python)
 }
 
@@ -64,7 +67,11 @@ pub fn run(runner: Runner, script: &str, server: &mut Server) -> anyhow::Result<
         }
     }
     let status = child.wait()?;
-    ensure!(status.success() && failures.is_empty(), "{script} failed: {}", failures.join("\n"));
+    ensure!(
+        status.success() && failures.is_empty(),
+        "{script} failed: {}",
+        failures.join("\n")
+    );
     Ok(passed)
 }
 
@@ -77,7 +84,11 @@ pub fn run_alone(script: &str, input: &str) -> anyhow::Result<usize> {
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("{script} does not start"))?;
-    child.stdin.take().context("stdin is not piped")?.write_all(input.as_bytes())?;
+    child
+        .stdin
+        .take()
+        .context("stdin is not piped")?
+        .write_all(input.as_bytes())?;
     let output = child.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "{script} failed: {said}");

@@ -32,7 +32,10 @@ pub fn binary() -> anyhow::Result<&'static Path> {
     anyhow::ensure!(status.success(), "the binary does not build");
     // This test lies in target/<profile>/deps.
     let own = std::env::current_exe()?;
-    let profile = own.ancestors().nth(2).context("the target folder was not found")?;
+    let profile = own
+        .ancestors()
+        .nth(2)
+        .context("the target folder was not found")?;
     Ok(BINARY.get_or_init(|| profile.join("arauto")))
 }
 
@@ -51,8 +54,10 @@ impl Server {
 
     /// Starts the service in development mode on a free port with more environment.
     pub fn start_with(environment: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let environment =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Self::launch("127.0.0.1:0", environment)
     }
 
@@ -71,7 +76,11 @@ impl Server {
             .context("the service does not start")?;
         let log = child.stderr.take().context("the log is not piped")?;
         match listening(log) {
-            Ok(address) => Ok(Self { child, address, environment }),
+            Ok(address) => Ok(Self {
+                child,
+                address,
+                environment,
+            }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -115,7 +124,9 @@ impl Server {
 
     /// Asks it to end, as a service manager would.
     pub fn terminate(&self) -> anyhow::Result<()> {
-        let status = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
+        let status = Command::new("kill")
+            .args(["-TERM", &self.pid().to_string()])
+            .status()?;
         anyhow::ensure!(status.success(), "the signal was not sent");
         Ok(())
     }
@@ -157,7 +168,9 @@ fn listening(log: impl std::io::Read + Send + 'static) -> anyhow::Result<SocketA
         let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
         let field = |name: &str| value.get(name).or_else(|| value.get("fields")?.get(name));
         if field("message").and_then(|message| message.as_str()) == Some("listening") {
-            let address = field("address").and_then(|address| address.as_str()).context("no address")?;
+            let address = field("address")
+                .and_then(|address| address.as_str())
+                .context("no address")?;
             return Ok(address.parse()?);
         }
         lines.push(line);

@@ -110,7 +110,8 @@ async function resumesAfterTheButtonCutIt(window) {
   expected.push(...(await publishSeries(ana, 'De volta', 1)));
   await left.badge(6);
   deepStrictEqual(await left.received(), expected, 'not exactly what was published, in order, once');
-  deepStrictEqual(await left.items(), expected.toReversed());
+  // What was sent to everyone before this person came stands below, as read.
+  deepStrictEqual((await left.items()).slice(0, expected.length), expected.toReversed());
   strictEqual(await missed.getAttribute('data-count'), '3', 'a new one was counted as missed');
   strictEqual(await left.get('last-cursor').textContent(), await right.get('last-cursor').textContent(), 'cursors differ');
   await demo.shot('resumed');

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use poem::http::Uri;
@@ -22,6 +23,8 @@ pub struct HttpConfig {
     pub metrics_networks: Vec<IpNet>,
     /// How large bodies may be.
     pub body_limits: BodyLimits,
+    /// How long a request may take to be answered; streams are answered when they are open.
+    pub request_timeout: Duration,
     /// Whether the node takes new work; false from the moment it begins to go.
     pub ready: Arc<AtomicBool>,
     /// The version of the program.
@@ -37,6 +40,7 @@ impl Default for HttpConfig {
             trusted_proxies: Vec::new(),
             metrics_networks: Vec::new(),
             body_limits: BodyLimits::default(),
+            request_timeout: Duration::from_secs(15),
             ready: Arc::new(AtomicBool::new(true)),
             version: env!("CARGO_PKG_VERSION"),
         }

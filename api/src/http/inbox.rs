@@ -28,10 +28,19 @@ use crate::wire::NotificationShape;
 const PAGE_DEFAULT: usize = 50;
 
 causes! {
-    Paging = [CALLER, STORE, &[Kind::InvalidRequest, Kind::Forbidden]];
+    Paging = [
+        CALLER,
+        STORE,
+        &[Kind::InvalidRequest, Kind::Forbidden, Kind::CursorOfAnotherHistory],
+    ];
     Counting = [CALLER, STORE, &[Kind::Forbidden]];
     Looking = [CALLER, STORE, &[Kind::Forbidden, Kind::NotFound]];
-    ReadingAll = [CALLER, STORE, JSON_BODY, &[Kind::Forbidden]];
+    ReadingAll = [
+        CALLER,
+        STORE,
+        JSON_BODY,
+        &[Kind::Forbidden, Kind::CursorOfAnotherHistory],
+    ];
 }
 
 /// A person's own notifications.

@@ -6,7 +6,10 @@ use tests::server::Server;
 fn passes(runner: Runner, script: &str, checks: usize) {
     let mut server = Server::start().unwrap();
     let passed = run(runner, script, &mut server).unwrap();
-    assert!(passed >= checks, "{script} made {passed} checks, {checks} were expected");
+    assert!(
+        passed >= checks,
+        "{script} made {passed} checks, {checks} were expected"
+    );
 }
 
 #[test]

@@ -14,12 +14,21 @@ struct Api {
 
 impl Api {
     fn of(server: &Server) -> Self {
-        Self { url: server.url(), client: reqwest::Client::new() }
+        Self {
+            url: server.url(),
+            client: reqwest::Client::new(),
+        }
     }
 
     async fn token(&self, user: &str, role: &str) -> String {
         let body = json!({ "sub": user, "roles": [role] });
-        let answer = self.client.post(format!("{}/dev/token", self.url)).json(&body).send().await.unwrap();
+        let answer = self
+            .client
+            .post(format!("{}/dev/token", self.url))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         let value: Value = answer.error_for_status().unwrap().json().await.unwrap();
         value["token"].as_str().unwrap().to_owned()
     }
@@ -47,37 +56,49 @@ fn open_stream(server: &Server, token: &str) -> TcpStream {
 
 #[tokio::test]
 async fn sigterm_turns_readiness_off_closes_streams_with_closing_and_exits_0_in_its_bound() {
-    let server = Server::start_with(&[("ARAUTO_DRAIN_WINDOW", "2s"), ("ARAUTO_SHUTDOWN_TIMEOUT", "10s")]).unwrap();
+    let server =
+        Server::start_with(&[("ARAUTO_DRAIN_WINDOW", "2s"), ("ARAUTO_SHUTDOWN_TIMEOUT", "10s")]).unwrap();
     let api = Api::of(&server);
     assert_eq!(api.ready().await, 200);
     let token = api.token("u-1", "CIDADAO").await;
     let mut streams: Vec<TcpStream> = (0..3).map(|_| open_stream(&server, &token)).collect();
     // A client that has sent half a request and waits must not hold the exit up.
     let mut idle = TcpStream::connect(server.address()).unwrap();
-    idle.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n").unwrap();
+    idle.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n")
+        .unwrap();
     let started = Instant::now();
     server.terminate().unwrap();
     for stream in &mut streams {
         let mut rest = String::new();
         stream.read_to_string(&mut rest).unwrap();
         assert!(rest.contains("event: closing"), "{rest}");
-        assert!(rest.contains("\"reason\":\"shutting_down\"") && rest.contains("\"reconnect\":true"), "{rest}");
+        assert!(
+            rest.contains("\"reason\":\"shutting_down\"") && rest.contains("\"reconnect\":true"),
+            "{rest}"
+        );
         assert!(rest.contains("retry: "), "{rest}");
     }
     let status = server.wait(Duration::from_secs(12)).unwrap();
     assert!(status.success(), "{status}");
-    assert!(started.elapsed() < Duration::from_secs(11), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(11),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test]
 async fn a_connection_that_is_open_when_sigterm_comes_is_told_that_the_node_is_not_ready() {
-    let server = Server::start_with(&[("ARAUTO_DRAIN_WINDOW", "3s"), ("ARAUTO_SHUTDOWN_TIMEOUT", "10s")]).unwrap();
+    let server =
+        Server::start_with(&[("ARAUTO_DRAIN_WINDOW", "3s"), ("ARAUTO_SHUTDOWN_TIMEOUT", "10s")]).unwrap();
     let api = Api::of(&server);
     let token = api.token("u-1", "CIDADAO").await;
     let stream = open_stream(&server, &token);
     // Half a request is on its way when the node begins to go.
     let mut probe = TcpStream::connect(server.address()).unwrap();
-    probe.write_all(b"GET /health/ready HTTP/1.1\r\nhost: x\r\n").unwrap();
+    probe
+        .write_all(b"GET /health/ready HTTP/1.1\r\nhost: x\r\n")
+        .unwrap();
     // The server has the first half once it answers a later request on another connection.
     assert_eq!(api.ready().await, 200);
     server.terminate().unwrap();

@@ -13,6 +13,7 @@ use application::ports::Observation;
 use futures_util::FutureExt as _;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, Request, Response, Result};
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 pub(crate) use self::client::ClientAddress;
@@ -29,6 +30,9 @@ const SECURITY: [(&str, &str); 2] = [
 
 /// An answer that is no page runs and frames nothing.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// Whatever was slow gets a moment to recover.
+const TIMED_OUT_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The outermost endpoint: a request id, a span, one form for every error, and the headers of every answer.
 pub(crate) struct Edge<E> {
@@ -52,10 +56,12 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         }
         request.set_data(Arc::clone(&self.services));
         request.set_data(Arc::clone(&self.origins));
-        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
+        // Streams answer at once and go on afterwards; whatever takes longer hangs on somebody who does not answer.
+        let limit = self.services.config.request_timeout;
+        let answer = timeout(limit, AssertUnwindSafe(self.inner.call(request)).catch_unwind()).await;
         let problem = match answer {
-            Ok(Ok(response)) => return response,
-            Ok(Err(error)) => {
+            Ok(Ok(Ok(response))) => return response,
+            Ok(Ok(Err(error))) => {
                 let pattern = error.data::<RoutePattern>().copied();
                 let mut response = Problem::from(error).into_answer(request_id);
                 if let Some(pattern) = pattern {
@@ -64,7 +70,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
                 return response;
             }
             // The panic hook has logged where it happened.
-            Err(_panic) => Problem::new(Kind::InternalError, "the request could not be answered"),
+            Ok(Err(_panic)) => Problem::new(Kind::InternalError, "the request could not be answered"),
+            Err(_elapsed) => Problem::new(Kind::Unavailable, "the request was not answered in time")
+                .retry_after(TIMED_OUT_RETRY_AFTER),
         };
         problem.into_answer(request_id)
     }

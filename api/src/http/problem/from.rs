@@ -25,6 +25,7 @@ impl From<Error> for Problem {
             Error::Forbidden(_) => Self::new(Kind::Forbidden, detail),
             Error::NotFound(what) => Self::not_found(what),
             Error::Invalid(errors) => Self::fields(errors),
+            Error::OtherHistory(_) => Self::new(Kind::CursorOfAnotherHistory, detail),
             Error::TooLarge { .. } => Self::new(Kind::NotificationTooLarge, detail),
             Error::Refused(refusal) => refusal.into(),
             Error::Store(error) => error.into(),

@@ -71,6 +71,8 @@ kinds! {
         "Use one of the methods that the header `Allow` lists.";
     IdempotencyKeyReused = "idempotency-key-reused", CONFLICT, "The idempotency key stands for another notification",
         "Use a key once for each notification, and the same notification with each repeat.";
+    CursorOfAnotherHistory = "cursor-of-another-history", CONFLICT, "The cursor belongs to another history",
+        "The history that the cursor belongs to is over. Load the inbox from its newest page and go on from there.";
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large",
         "Send less; `detail` names the limit.";
     NotificationTooLarge = "notification-too-large", PAYLOAD_TOO_LARGE, "The notification is too large",
