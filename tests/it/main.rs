@@ -1,6 +1,4 @@
 //! Arauto's behaviour, proven from outside.
 
-#[cfg(test)]
 mod autobahn;
-#[cfg(test)]
 mod encoder;
