@@ -1,1 +1,11 @@
-//! Placeholder.
+//! The parts behind Arauto's ports: they translate, and decide nothing about the business.
+
+#![warn(missing_docs)]
+
+pub mod hub;
+pub mod jwt;
+pub mod memory;
+pub mod metrics;
+pub mod sanitize;
+pub mod seal;
+pub mod system;

@@ -1,4 +1,15 @@
-//! Arauto's edge: HTTP, event streams, the WebSocket, configuration.
+//! Arauto's edge: configuration, the command line, the accept loop, HTTP, event streams and WebSocket.
 
+pub mod bootstrap;
+pub mod capabilities;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod logging;
+pub mod openapi;
+pub mod server;
 pub mod socket;
 pub mod wire;
+mod worker;
+
+pub use cli::run;

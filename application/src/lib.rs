@@ -1,10 +1,22 @@
 //! The use cases of Arauto, and the ports through which they reach the world.
 //!
-//! A use case is a struct of ports with one verb. What can be decided with values in hand is decided in
-//! `domain`; here stands the order of calls, what is atomic, and what happens when a port fails.
+//! A use case is a struct of ports with one verb, or a few where they share everything. What can be decided with
+//! values in hand is decided in `domain`; here stands the order of calls, what is atomic, and what happens when a
+//! port fails.
 
 #![warn(missing_docs)]
 
+mod announce;
+pub mod error;
+pub mod housekeeping;
+pub mod inbox;
 pub mod ports;
+pub mod publish;
+pub mod replay;
+pub mod retract;
+pub mod rights;
+pub mod stream_start;
+pub mod subscribe;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tickets;

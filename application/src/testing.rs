@@ -61,7 +61,7 @@ impl Ids for CountingIds {
     }
 }
 
-/// Chance that repeats itself from a seed (SplitMix64, Steele, Lea and Flood 2014).
+/// Chance that repeats itself from a seed (`SplitMix64`, Steele, Lea and Flood 2014).
 #[derive(Debug, Default)]
 pub struct SeededEntropy(AtomicU64);
 

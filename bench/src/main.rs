@@ -1,1 +1,228 @@
-fn main() {}
+//! The commands behind every published figure.
+//!
+//! `cargo run --release -p bench -- core` starts the server under test, the floor and thousands of readers, measures
+//! one scenario after the other, and prints one table. Standard output holds the table, standard error the progress.
+
+mod child;
+mod clock;
+mod fleet;
+mod floor;
+mod procfs;
+mod publisher;
+mod report;
+mod scenario;
+mod stats;
+mod subject;
+mod token;
+mod wire;
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use report::{Line, Verdict, progress};
+use scenario::{Outcome, Plan, Scenario};
+
+/// One source address has some 28,000 ports to one destination.
+const MAX_STREAMS: i64 = 25_000;
+/// A resumed stream may need a second port while its first one is not free yet.
+const MAX_RESUMES: i64 = MAX_STREAMS / 2;
+
+/// A load average above this is someone else's work.
+const QUIET: f64 = 1.0;
+const BUSY: &str = "The machine was busy before the run: times and ratios are those of a shared machine.";
+
+#[derive(Parser)]
+#[command(about = "Load generator and floor of Arauto")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures the core and prints one table
+    Core(Core),
+    /// Serves the floor: a bare write(2) loop (started by `core`)
+    Floor {
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+    },
+    /// Executes a program that must not outlive its parent
+    #[command(hide = true)]
+    Leash {
+        parent: i32,
+        program: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+#[derive(Args)]
+struct Core {
+    /// The server's binary
+    #[arg(long, default_value = "target/release/arauto")]
+    server: String,
+    /// A small run that shows whether everything works; its figures are not the published ones
+    #[arg(long)]
+    quick: bool,
+    /// Only these scenarios
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Scenario>,
+    /// Connections of every scenario but the resume storm [default: 10000, quick: 500]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=MAX_STREAMS))]
+    streams: Option<u32>,
+    /// Streams of the resume storm [default: 8000, quick: 400]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=MAX_RESUMES))]
+    resumes: Option<u32>,
+    /// Rounds of broadcasts on each side [default: 7, quick: 3]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+    /// Publishes a second of the latency scenario
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    rate: u32,
+    /// Seconds of load on each side of the latency scenario [default: 30, quick: 5]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(3..=600))]
+    seconds: Option<u64>,
+}
+
+impl Core {
+    fn plan(self, descriptors: u64) -> Plan {
+        let by_size = |chosen: Option<u32>, full: u32, quick: u32| {
+            chosen.unwrap_or(if self.quick { quick } else { full }) as usize
+        };
+        Plan {
+            streams: by_size(self.streams, 10_000, 500),
+            resumes: by_size(self.resumes, 8_000, 400),
+            rounds: by_size(self.rounds, 7, 3),
+            broadcasts_per_round: by_size(None, 10, 20),
+            rate: self.rate,
+            load: Duration::from_secs(self.seconds.unwrap_or(if self.quick { 5 } else { 30 })),
+            settle: Duration::from_secs(if self.quick { 6 } else { 24 }),
+            descriptors,
+            server: self.server,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Core(core) => measure(core),
+        Command::Floor { listen } => floor::run(listen).map(|()| ExitCode::SUCCESS),
+        Command::Leash {
+            parent,
+            program,
+            arguments,
+        } => child::leash(parent, &program, &arguments).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        progress(&format!("bench: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the scenarios and prints the table. A scenario that fails is a row that says so, and a failing exit.
+fn measure(core: Core) -> Result<ExitCode> {
+    subject::must_exist(&core.server)?;
+    let only = core.only.clone();
+    let full_size = !core.quick && core.streams.is_none() && core.resumes.is_none();
+    let plan = core.plan(raise_descriptor_limit()?);
+    let (began, load) = (clock::now(), procfs::load_average().unwrap_or_default());
+    if load > QUIET {
+        progress(BUSY);
+    }
+    let mut total = Outcome::default();
+    let mut failed = false;
+    for scenario in Scenario::ALL
+        .into_iter()
+        .filter(|one| only.is_empty() || only.contains(one))
+    {
+        progress(&format!("{} …", scenario.title()));
+        match scenario.run(&plan) {
+            Ok(outcome) => {
+                total.lines.extend(outcome.lines);
+                for note in outcome.notes {
+                    if !total.notes.contains(&note) {
+                        total.notes.push(note);
+                    }
+                }
+            }
+            Err(error) => {
+                failed = true;
+                progress(&format!("  failed: {error:#}"));
+                total
+                    .lines
+                    .push(Line::new(scenario.title(), "failed").goal("a figure", Verdict::NotMet));
+                total.notes.push(format!(
+                    "{} failed: {}",
+                    scenario.title(),
+                    format_args!("{error:#}")
+                ));
+            }
+        }
+    }
+    print(&total, &plan, full_size, began, load).context("cannot print the table")?;
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn print(total: &Outcome, plan: &Plan, full_size: bool, began: u64, load: f64) -> Result<()> {
+    let wall = clock::since(began);
+    let client = procfs::Process::this().cpu()?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "\n{}", report::table(&total.lines))?;
+    for note in &total.notes {
+        writeln!(out, "- {note}")?;
+    }
+    writeln!(
+        out,
+        "- Machine: {}, shared by server, floor, publishers and readers over loopback; load average {load:.2} before \
+         the run; {} descriptors a process.",
+        procfs::machine(),
+        stats::grouped(plan.descriptors)
+    )?;
+    writeln!(
+        out,
+        "- The client (readers and publishers, one process) took {:.0} % of one core over the run's {:.0} s.",
+        100.0 * client.as_secs_f64() / wall.as_secs_f64(),
+        wall.as_secs_f64()
+    )?;
+    if load > QUIET {
+        writeln!(out, "- {BUSY}")?;
+    }
+    if !full_size {
+        writeln!(
+            out,
+            "- The goals are set for 10,000 streams and 8,000 resumes: this run was of another size."
+        )?;
+    }
+    if cfg!(debug_assertions) {
+        writeln!(
+            out,
+            "- The client was built without optimisation: publish no figure of this run."
+        )?;
+    }
+    Ok(())
+}
+
+/// Raises the soft limit of open descriptors to the hard one, for this process and the ones it starts.
+fn raise_descriptor_limit() -> Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    )
+    .context("cannot raise the limit of open descriptors")?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}

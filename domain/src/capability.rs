@@ -268,6 +268,13 @@ impl Matrix {
             .any(|(scope, operations)| operations.contains(operation) && scope.covers(person, channel))
     }
 
+    /// Tells whether the person may publish anything at all.
+    pub fn publishes(&self, person: &Principal) -> bool {
+        self.grants(person)
+            .flat_map(|grants| grants.channels.values())
+            .any(|operations| operations.contains(Operation::Publish))
+    }
+
     /// Tells whether the person may administer the service.
     pub fn administers(&self, person: &Principal) -> bool {
         self.grants(person).any(|grants| grants.administers)

@@ -20,7 +20,7 @@ pub use store::{
 pub use streams::{
     OpenError, OpenStream, Outgoing, Selection, Streams, StreamsReport, Subscription, Unsubscribed,
 };
-pub use surroundings::{Clock, Entropy, Ids, Observation, Observer, Sanitizer, Seal};
+pub use surroundings::{Clock, Entropy, Exposition, Ids, Observation, Observer, Sanitizer, Seal};
 pub use tokens::{Mint, TokenError, Tokens};
 pub use wire::{Encoder, Format, Message, Ready};
 

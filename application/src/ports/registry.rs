@@ -1,8 +1,10 @@
 //! The registry: who is connected, and which tickets were spent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::capability::Principal;
 use domain::ids::{ConnectionId, UserId};
 use domain::time::Timestamp;
 
@@ -61,6 +63,12 @@ pub trait Registry: Send + Sync {
 
     /// Uses a ticket and says what it had been through. The mark is kept for `keep`.
     async fn spend(&self, ticket: TicketId, keep: Duration) -> Result<Spent, RegistryError>;
+
+    /// Lets a ticket's session go on as this person until the person's token expires. Never waits.
+    fn renew(&self, ticket: TicketId, principal: Arc<Principal>);
+
+    /// Says as whom a ticket's session goes on, if it was renewed.
+    async fn renewed(&self, ticket: TicketId) -> Result<Option<Arc<Principal>>, RegistryError>;
 
     /// Marks a ticket's stream as closed for good. The mark is kept for `keep`. Never waits.
     fn end(&self, ticket: TicketId, keep: Duration);

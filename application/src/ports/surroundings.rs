@@ -5,6 +5,8 @@ use std::time::Duration;
 use domain::ids::NotificationId;
 use domain::time::Timestamp;
 
+use super::streams::StreamsReport;
+
 /// Time, so that tests can move it.
 pub trait Clock: Send + Sync {
     /// Returns the moment.
@@ -103,4 +105,11 @@ pub enum Observation {
 pub trait Observer: Send + Sync {
     /// Takes note.
     fn saw(&self, observation: &Observation);
+}
+
+/// Shows the metrics to whoever scrapes them.
+pub trait Exposition: Send + Sync {
+    /// Writes every metric in the Prometheus text format, `text/plain; version=0.0.4`, with the hub as `streams`
+    /// describes it at this moment. Every name begins `arauto_`.
+    fn render(&self, streams: &StreamsReport) -> String;
 }

@@ -1,0 +1,274 @@
+//! Metrics, counted in memory and written in the Prometheus text format.
+
+#[cfg(test)]
+mod tests;
+
+use application::ports::{Exposition, Observation, Observer, StreamsReport};
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+/// Most answers take a millisecond or two; the last bucket is beyond every deadline of ours.
+const REQUEST_SECONDS: [f64; 13] = [
+    0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// 100 ms and 1 s are where the pace of heartbeats changes, 10 s is how long a reply may take.
+const ROUND_TRIP_SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// A metric that cannot be registered: its name is taken or malformed. A fault of this module.
+#[derive(Debug, thiserror::Error)]
+#[error("a metric cannot be registered")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+/// What this node has seen since it started.
+///
+/// Labels take the names of reasons, which come from the code, and HTTP statuses, so their number is bounded.
+/// `StreamsReport::store_reads` is not shown again: `arauto_store_replays_total` counts the same.
+pub struct Metrics {
+    registry: Registry,
+    publishes: IntCounter,
+    published_events: IntCounter,
+    publish_refused: IntCounterVec,
+    tailed_events: IntCounter,
+    tail_gaps: IntCounter,
+    delivered_frames: IntCounter,
+    streams_opened: IntCounter,
+    streams_closed: IntCounterVec,
+    streams_refused: IntCounterVec,
+    resets: IntCounterVec,
+    store_replays: IntCounter,
+    heartbeat_round_trip: Histogram,
+    heartbeats_missed: IntCounter,
+    full: IntCounterVec,
+    tokens_refused: IntCounterVec,
+    pruned_events: IntCounter,
+    requests: IntCounterVec,
+    request_duration: HistogramVec,
+    hub: Hub,
+}
+
+/// What the hub says about itself, as of the last scrape.
+struct Hub {
+    connections: IntGauge,
+    connections_max: IntGauge,
+    ring_position: IntGauge,
+    ring_events: IntGauge,
+    ring_bytes: IntGauge,
+    tail_lag: IntGauge,
+    tailing: IntGauge,
+}
+
+impl Metrics {
+    /// Registers every metric, at zero.
+    pub fn new() -> Result<Self, MetricsError> {
+        let registry = Registry::new();
+        let r = &registry;
+        Ok(Self {
+            publishes: counter(r, "publishes_total", "Publishes that were accepted.")?,
+            published_events: counter(r, "published_events_total", "Events of accepted publishes.")?,
+            publish_refused: counters(
+                r,
+                "publish_refused_total",
+                "Publishes refused, by reason.",
+                "reason",
+            )?,
+            tailed_events: counter(r, "tailed_events_total", "Events that entered this node's ring.")?,
+            tail_gaps: counter(
+                r,
+                "tail_gaps_total",
+                "Gaps that the tail found and read from the log.",
+            )?,
+            delivered_frames: counter(r, "delivered_frames_total", "Frames handed to connections.")?,
+            streams_opened: counter(r, "streams_opened_total", "Streams opened.")?,
+            streams_closed: counters(r, "streams_closed_total", "Streams ended, by reason.", "reason")?,
+            streams_refused: counters(
+                r,
+                "streams_refused_total",
+                "Streams refused, by reason.",
+                "reason",
+            )?,
+            resets: counters(r, "resets_total", "Resets sent, by reason.", "reason")?,
+            store_replays: counter(
+                r,
+                "store_replays_total",
+                "Times a connection was served from the store because the ring no longer reached.",
+            )?,
+            heartbeat_round_trip: registered(
+                r,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "arauto_heartbeat_round_trip_seconds",
+                        "Time from a heartbeat to its reply.",
+                    )
+                    .buckets(ROUND_TRIP_SECONDS.to_vec()),
+                ),
+            )?,
+            heartbeats_missed: counter(
+                r,
+                "heartbeats_missed_total",
+                "Heartbeats without a reply in time.",
+            )?,
+            full: counters(
+                r,
+                "full_total",
+                "Times a bound was reached, by its name.",
+                "bound",
+            )?,
+            tokens_refused: counters(r, "tokens_refused_total", "Tokens refused, by reason.", "reason")?,
+            pruned_events: counter(r, "pruned_events_total", "Events dropped from the history.")?,
+            requests: counters(
+                r,
+                "http_requests_total",
+                "Requests answered, by status.",
+                "status",
+            )?,
+            request_duration: registered(
+                r,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "arauto_http_request_duration_seconds",
+                        "Time to the answer of a request, by class of status.",
+                    )
+                    .buckets(REQUEST_SECONDS.to_vec()),
+                    &["class"],
+                ),
+            )?,
+            hub: Hub::new(r)?,
+            registry,
+        })
+    }
+}
+
+impl Observer for Metrics {
+    fn saw(&self, observation: &Observation) {
+        match *observation {
+            Observation::Published { events } => {
+                self.publishes.inc();
+                self.published_events.inc_by(events.into());
+            }
+            Observation::PublishRefused(reason) => count(&self.publish_refused, reason),
+            Observation::Tailed { events } => self.tailed_events.inc_by(wide(events)),
+            Observation::TailGap => self.tail_gaps.inc(),
+            Observation::Delivered { frames } => self.delivered_frames.inc_by(wide(frames)),
+            Observation::StreamOpened => self.streams_opened.inc(),
+            Observation::StreamClosed(reason) => count(&self.streams_closed, reason),
+            Observation::StreamRefused(reason) => count(&self.streams_refused, reason),
+            Observation::Reset(reason) => count(&self.resets, reason),
+            Observation::StoreReplay => self.store_replays.inc(),
+            Observation::HeartbeatReplied { round_trip } => {
+                self.heartbeat_round_trip.observe(round_trip.as_secs_f64());
+            }
+            Observation::HeartbeatMissed => self.heartbeats_missed.inc(),
+            Observation::Full(bound) => count(&self.full, bound),
+            Observation::TokenRefused(reason) => count(&self.tokens_refused, reason),
+            Observation::Pruned { events } => self.pruned_events.inc_by(wide(events)),
+            Observation::Request { status, duration } => {
+                let (class, name) = status_names(status);
+                count(&self.requests, &name);
+                if let Ok(histogram) = self.request_duration.get_metric_with_label_values(&[class]) {
+                    histogram.observe(duration.as_secs_f64());
+                }
+            }
+        }
+    }
+}
+
+impl Exposition for Metrics {
+    fn render(&self, streams: &StreamsReport) -> String {
+        self.hub.show(streams);
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap_or_else(|error| {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "metrics cannot be written"
+                );
+                String::new()
+            })
+    }
+}
+
+impl Hub {
+    fn new(r: &Registry) -> Result<Self, MetricsError> {
+        Ok(Self {
+            connections: gauge(r, "connections", "Open streams on this node.")?,
+            connections_max: gauge(r, "connections_max", "Streams that this node may hold.")?,
+            ring_position: gauge(
+                r,
+                "ring_position",
+                "Position in the log of the ring's last event.",
+            )?,
+            ring_events: gauge(r, "ring_events", "Events in the ring.")?,
+            ring_bytes: gauge(r, "ring_bytes", "Bytes of the events in the ring.")?,
+            tail_lag: gauge(
+                r,
+                "tail_lag_positions",
+                "The log's head as last read minus the ring's last position.",
+            )?,
+            tailing: gauge(r, "tailing", "Whether this node's tail follows the log: 1 or 0.")?,
+        })
+    }
+
+    fn show(&self, report: &StreamsReport) {
+        let position = report.cursor.map_or(0, |cursor| cursor.position.0);
+        self.connections.set(signed(wide(report.connections)));
+        self.connections_max.set(signed(wide(report.connections_max)));
+        self.ring_position.set(signed(position));
+        self.ring_events.set(signed(wide(report.ring_events)));
+        self.ring_bytes.set(signed(wide(report.ring_bytes)));
+        self.tail_lag.set(signed(report.lag_positions));
+        self.tailing.set(report.tailing.into());
+    }
+}
+
+fn registered<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<M>,
+) -> Result<M, MetricsError> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, MetricsError> {
+    registered(registry, IntCounter::new(format!("arauto_{name}"), help))
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, label: &str) -> Result<IntCounterVec, MetricsError> {
+    let options = Opts::new(format!("arauto_{name}"), help);
+    registered(registry, IntCounterVec::new(options, &[label]))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, MetricsError> {
+    registered(registry, IntGauge::new(format!("arauto_{name}"), help))
+}
+
+/// Counts one under a label. It fails only for another number of labels than were registered, which is one.
+fn count(counters: &IntCounterVec, label: &str) {
+    if let Ok(counter) = counters.get_metric_with_label_values(&[label]) {
+        counter.inc();
+    }
+}
+
+/// Names a status and its class. What is no HTTP status gets one name, so that the labels stay bounded.
+fn status_names(status: u16) -> (&'static str, String) {
+    let class = match status {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        500..=599 => "5xx",
+        _ => return ("other", "other".to_owned()),
+    };
+    (class, status.to_string())
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

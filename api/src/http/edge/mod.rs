@@ -1,0 +1,137 @@
+//! What happens to every request and every answer, whatever they are about.
+
+mod client;
+mod methods;
+mod origins;
+mod request_id;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use application::ports::Observation;
+use futures_util::FutureExt as _;
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, Request, Response, Result};
+use tracing::Instrument as _;
+
+pub(crate) use self::client::ClientAddress;
+pub(crate) use self::methods::{Methods, RoutePattern};
+pub(crate) use self::origins::{Origins, is_loopback_host};
+use super::Services;
+use super::problem::{Kind, Problem};
+
+/// Pages and answers are never guessed to be something else, and no address leaks to where a link leads.
+const SECURITY: [(&str, &str); 2] = [
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+];
+
+/// An answer that is no page runs and frames nothing.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// The outermost endpoint: a request id, a span, one form for every error, and the headers of every answer.
+pub(crate) struct Edge<E> {
+    inner: E,
+    services: Arc<Services>,
+    origins: Arc<Origins>,
+}
+
+impl<E: Endpoint<Output = Response>> Edge<E> {
+    pub(crate) fn new(inner: E, services: Arc<Services>) -> Self {
+        Self {
+            inner,
+            origins: Arc::new(Origins::new(&services.config)),
+            services,
+        }
+    }
+
+    async fn answer(&self, mut request: Request, request_id: &str) -> Response {
+        if let Some(answer) = self.origins.preflight(request.method(), request.headers()) {
+            return answer.unwrap_or_else(|problem| problem.into_answer(request_id));
+        }
+        request.set_data(Arc::clone(&self.services));
+        request.set_data(Arc::clone(&self.origins));
+        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
+        let problem = match answer {
+            Ok(Ok(response)) => return response,
+            Ok(Err(error)) => {
+                let pattern = error.data::<RoutePattern>().copied();
+                let mut response = Problem::from(error).into_answer(request_id);
+                if let Some(pattern) = pattern {
+                    response.set_data(pattern);
+                }
+                return response;
+            }
+            // The panic hook has logged where it happened.
+            Err(_panic) => Problem::new(Kind::InternalError, "the request could not be answered"),
+        };
+        problem.into_answer(request_id)
+    }
+
+    fn finish(&self, request_headers: &HeaderMap, request_id: &str, response: &mut Response) {
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::from_str(request_id) {
+            headers.insert("x-request-id", value);
+        }
+        let mut default = |name, value| {
+            headers.entry(name).or_insert(HeaderValue::from_static(value));
+        };
+        default(header::CACHE_CONTROL.as_str(), "no-store");
+        default(header::CONTENT_SECURITY_POLICY.as_str(), CONTENT_SECURITY_POLICY);
+        for (name, value) in SECURITY {
+            default(name, value);
+        }
+        self.origins.share(request_headers, headers);
+    }
+
+    fn report(&self, response: &Response, span: &tracing::Span, duration: Duration) {
+        let status = response.status();
+        self.services.observer.saw(&Observation::Request {
+            status: status.as_u16(),
+            duration,
+        });
+        let route = response.data::<RoutePattern>().map_or("-", |pattern| pattern.0);
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        span.record("route", route);
+        span.record("status", status.as_u16());
+        span.record("duration_ms", duration_ms);
+        span.in_scope(|| {
+            if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+                tracing::error!("a request failed");
+            } else {
+                tracing::debug!("a request was answered");
+            }
+        });
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let started = self.services.clock.uptime();
+        let request_id = request_id::of(request.headers(), &*self.services.entropy);
+        // Only what sharing needs: the rest of the request is consumed on the way.
+        let request_headers = Origins::relevant(request.headers());
+        let span = tracing::info_span!(
+            "http.request",
+            method = %method_name(request.method()),
+            request_id = %request_id,
+            route = tracing::field::Empty,
+            status = tracing::field::Empty,
+            duration_ms = tracing::field::Empty,
+        );
+        let mut response = self.answer(request, &request_id).instrument(span.clone()).await;
+        self.finish(&request_headers, &request_id, &mut response);
+        let duration = self.services.clock.uptime().saturating_sub(started);
+        self.report(&response, &span, duration);
+        Ok(response)
+    }
+}
+
+/// A method as a log may hold it: an invented one could be of any length.
+fn method_name(method: &Method) -> &str {
+    let name = method.as_str();
+    name.get(..name.len().min(16)).unwrap_or("-")
+}

@@ -1,0 +1,285 @@
+//! How the service is.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use application::ports::{Durability, StreamsReport};
+use domain::cursor::Cursor;
+use poem::http::StatusCode;
+use poem::web::Data;
+use poem::{IntoResponse, Response};
+use poem_openapi::registry::{MetaResponses, MetaSchema, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::answer::{Answer, json_response};
+use super::problem::{CALLER, Kind, Outcome, causes};
+use super::request::{FromTexts, MaybeCaller, Named, once};
+use super::schema::CursorText;
+use super::{Group, Services, schema};
+
+/// A store that takes longer to say where it stands serves nobody.
+const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+causes! {
+    Examining = [CALLER];
+    ExaminingPart = [&[Kind::NotFound]];
+}
+
+/// How the service is.
+pub(crate) struct HealthApi;
+
+#[OpenApi(tag = "Group::Operations")]
+#[expect(clippy::unused_async, reason = "handlers are async, whether they wait or not")]
+impl HealthApi {
+    /// Is the process alive?
+    ///
+    /// 200 as long as the process turns. Restart it when this does not answer.
+    #[oai(path = "/health/live", method = "get", operation_id = "live")]
+    async fn live(&self) -> Answer<HealthBody> {
+        Answer::new(&HealthBody { status: Status::Up })
+    }
+
+    /// Does this node take work?
+    ///
+    /// 503 while it starts or goes, while its store does not say within a second where it stands, and while it does
+    /// not follow the log. Send it no new connections then; the open ones live on.
+    #[oai(path = "/health/ready", method = "get", operation_id = "ready")]
+    async fn ready(&self, services: Data<&Arc<Services>>) -> Health<HealthBody> {
+        let parts = Parts::of(&services).await;
+        Health::new(
+            parts.status(),
+            &HealthBody {
+                status: parts.status(),
+            },
+        )
+    }
+
+    /// How is the service?
+    ///
+    /// The same verdict as `ready`, and what it is made of.
+    #[oai(path = "/health", method = "get", operation_id = "health")]
+    async fn overview(&self, services: Data<&Arc<Services>>) -> Health<OverviewBody> {
+        let parts = Parts::of(&services).await;
+        let body = OverviewBody {
+            status: parts.status(),
+            parts,
+        };
+        Health::new(body.status, &body)
+    }
+
+    /// How are the streams of this node?
+    ///
+    /// Details are for administrators.
+    #[oai(path = "/health/streams", method = "get", operation_id = "streamsHealth")]
+    async fn streams(
+        &self,
+        services: Data<&Arc<Services>>,
+        caller: MaybeCaller,
+    ) -> Outcome<Health<StreamsBody>, Examining> {
+        let report = services.streams.report();
+        let status = Status::up_if(report.tailing);
+        let administers = caller
+            .0
+            .is_some_and(|person| services.rights.matrix().administers(&person));
+        let details = administers.then(|| StreamsDetails::from(report));
+        Ok(Health::new(status, &StreamsBody { status, details }))
+    }
+
+    /// How is a part that this service may depend on?
+    ///
+    /// `disabled` where it is not configured.
+    #[oai(path = "/health/:part", method = "get", operation_id = "partHealth")]
+    async fn part(
+        &self,
+        services: Data<&Arc<Services>>,
+        /// `postgres`, `redis` or `ably`.
+        part: Named<Part>,
+    ) -> Outcome<Health<HealthBody>, ExaminingPart> {
+        let status = match (part.known("part")?, services.store.durability()) {
+            (Part::Postgres, Durability::Postgres) | (Part::Redis, Durability::Redis) => {
+                store(&services).await
+            }
+            _ => Status::Disabled,
+        };
+        Ok(Health::new(status, &HealthBody { status }))
+    }
+}
+
+async fn store(services: &Services) -> Status {
+    let head = timeout(STORE_ANSWERS_WITHIN, services.store.head()).await;
+    Status::up_if(matches!(head, Ok(Ok(_))))
+}
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Enum)]
+#[oai(rename = "HealthStatus", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Up,
+    Down,
+    Disabled,
+}
+
+impl Status {
+    const fn up_if(condition: bool) -> Self {
+        if condition { Self::Up } else { Self::Down }
+    }
+}
+
+/// How something is.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "Health")]
+pub(crate) struct HealthBody {
+    /// `up`, `down`, or `disabled` where it is not configured.
+    status: Status,
+}
+
+/// How the service is.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "HealthOverview")]
+pub(crate) struct OverviewBody {
+    /// `up` if every part is.
+    status: Status,
+    /// What that is made of.
+    parts: Parts,
+}
+
+/// What the service's health is made of.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "HealthParts")]
+struct Parts {
+    /// Whether this node takes work; `down` while it starts or goes.
+    node: Status,
+    /// Whether the store says within a second where it stands.
+    store: Status,
+    /// Whether this node follows the log.
+    streams: Status,
+}
+
+impl Parts {
+    async fn of(services: &Services) -> Self {
+        Self {
+            node: Status::up_if(services.config.ready.load(Ordering::Acquire)),
+            store: store(services).await,
+            streams: Status::up_if(services.streams.report().tailing),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let all = [self.node, self.store, self.streams];
+        Status::up_if(all.iter().all(|status| *status == Status::Up))
+    }
+}
+
+/// How the streams of this node are.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "StreamsHealth")]
+pub(crate) struct StreamsBody {
+    /// `up` while this node follows the log.
+    status: Status,
+    /// For administrators alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<StreamsDetails>,
+}
+
+/// How the streams of this node are, in numbers.
+#[derive(Debug, Serialize, Object)]
+struct StreamsDetails {
+    /// Open streams on this node.
+    connections: usize,
+    /// How many it may hold.
+    connections_max: usize,
+    /// The last place in the log that this node knows; null before it knows one.
+    #[oai(nullable)]
+    cursor: Option<CursorText>,
+    /// How many places the log is ahead of this node.
+    lag_positions: u64,
+    /// Recent events that this node holds.
+    ring_events: usize,
+    /// Their size in bytes.
+    ring_bytes: usize,
+    /// How often a stream was served from the store because this node no longer held the events.
+    store_reads: u64,
+}
+
+impl From<StreamsReport> for StreamsDetails {
+    fn from(report: StreamsReport) -> Self {
+        Self {
+            connections: report.connections,
+            connections_max: report.connections_max,
+            cursor: report.cursor.map(|cursor: Cursor| cursor.into()),
+            lag_positions: report.lag_positions,
+            ring_events: report.ring_events,
+            ring_bytes: report.ring_bytes,
+            store_reads: report.store_reads,
+        }
+    }
+}
+
+/// A part that the service may depend on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    Postgres,
+    Redis,
+    Ably,
+}
+
+impl FromTexts for Part {
+    fn schema() -> MetaSchema {
+        schema::one_of_texts(["postgres", "redis", "ably"])
+    }
+
+    fn from_texts(texts: &[String]) -> Result<Self, String> {
+        once(texts, |text| match text {
+            "postgres" => Ok(Self::Postgres),
+            "redis" => Ok(Self::Redis),
+            "ably" => Ok(Self::Ably),
+            _ => Err("must be postgres, redis or ably"),
+        })
+    }
+}
+
+/// 200 for what is well or not there, 503 for what is not well.
+pub(crate) struct Health<T> {
+    status: StatusCode,
+    answer: Answer<T>,
+}
+
+impl<T: Type> Health<T> {
+    fn new(status: Status, body: &impl Serialize) -> Self {
+        Self {
+            status: match status {
+                Status::Up | Status::Disabled => StatusCode::OK,
+                Status::Down => StatusCode::SERVICE_UNAVAILABLE,
+            },
+            answer: Answer::new(body),
+        }
+    }
+}
+
+impl<T: Type> IntoResponse for Health<T> {
+    fn into_response(self) -> Response {
+        let mut response = self.answer.into_response();
+        response.set_status(self.status);
+        response
+    }
+}
+
+impl<T: Type> ApiResponse for Health<T> {
+    fn meta() -> MetaResponses {
+        MetaResponses {
+            responses: vec![
+                json_response::<T>(200, "It is well."),
+                json_response::<T>(503, "It is not well."),
+            ],
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}

@@ -1,0 +1,202 @@
+//! HTTP: every address of the service.
+//!
+//! One file for each group of addresses, the handlers on top. [`edge`] is what happens to every request and answer,
+//! [`request`] what requests carry, [`problem`] every answer that is not what was asked for, and [`answer`] the rest.
+
+mod answer;
+mod config;
+mod connections;
+mod demo;
+mod dev;
+mod docs;
+mod edge;
+mod health;
+mod inbox;
+mod metrics;
+mod notification;
+mod problem;
+mod publish;
+mod replay;
+mod request;
+mod schema;
+mod socket;
+mod socket_calls;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tickets;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use application::inbox::Inbox;
+use application::ports::{Clock, Encoder, Entropy, Mint, Observer, Registry, Store, Streams, Tokens};
+use application::publish::Publish;
+use application::replay::Replay;
+use application::retract::Retract;
+use application::rights::Rights;
+use application::subscribe::{Heartbeat, Renew, Subscribe};
+use application::tickets::Tickets;
+use poem::endpoint::BoxEndpoint;
+use poem::http::Method;
+use poem::{Endpoint, Request, Response, Route};
+use poem_openapi::registry::{self, MetaApi, MetaPath};
+use poem_openapi::{OpenApi, Tags};
+
+pub use self::config::{BodyLimits, HttpConfig, InvalidPublicUrl, PublicUrl};
+pub(crate) use self::docs::Documents;
+use self::edge::{Edge, Methods};
+use self::problem::Problem;
+pub use self::socket::{SocketOpening, Sockets};
+pub use self::socket_calls::SocketCalls;
+
+/// Writes the metrics as Prometheus text.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Everything that the handlers call.
+pub struct Services {
+    /// Publishes.
+    pub publish: Publish,
+    /// Retracts.
+    pub retract: Retract,
+    /// Reads and marks a person's notifications.
+    pub inbox: Arc<Inbox>,
+    /// Reads what a person missed.
+    pub replay: Replay,
+    /// Opens streams.
+    pub subscribe: Arc<Subscribe>,
+    /// Takes replies to heartbeats.
+    pub heartbeat: Arc<Heartbeat>,
+    /// Lets streams live on.
+    pub renew: Arc<Renew>,
+    /// Issues and redeems tickets.
+    pub tickets: Tickets,
+    /// Takes each WebSocket over.
+    pub sockets: Arc<dyn Sockets>,
+    /// Verifies tokens.
+    pub tokens: Arc<dyn Tokens>,
+    /// Makes tokens, in development.
+    pub mint: Option<Arc<dyn Mint>>,
+    /// Who may do what.
+    pub rights: Arc<Rights>,
+    /// The open streams, for health.
+    pub streams: Arc<dyn Streams>,
+    /// The store, for health.
+    pub store: Arc<dyn Store>,
+    /// The registry, for health.
+    pub registry: Arc<dyn Registry>,
+    /// Writes what goes to streams.
+    pub encoder: Arc<dyn Encoder>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// Who counts.
+    pub observer: Arc<dyn Observer>,
+    /// Writes the metrics.
+    pub metrics: RenderMetrics,
+    /// What the configuration says.
+    pub config: HttpConfig,
+}
+
+/// The groups of the document.
+#[derive(Tags)]
+pub(crate) enum Group {
+    /// Publishing, alone and in batches, and taking back.
+    #[oai(rename = "publish")]
+    Publish,
+    /// A person's own notifications: reading, counting, marking.
+    #[oai(rename = "inbox")]
+    Inbox,
+    /// Live delivery: event streams, the WebSocket, tickets, and catching up.
+    #[oai(rename = "streams")]
+    Streams,
+    /// How the service is.
+    #[oai(rename = "operations")]
+    Operations,
+    /// Only in development mode.
+    #[oai(rename = "development")]
+    Development,
+}
+
+type Groups = (
+    publish::PublishApi,
+    inbox::InboxApi,
+    stream::StreamApi,
+    socket::SocketApi,
+    tickets::TicketsApi,
+    connections::ConnectionsApi,
+    replay::ReplayApi,
+    health::HealthApi,
+    metrics::MetricsApi,
+    docs::DocsApi,
+    dev::DevApi,
+);
+
+/// Every group of addresses that the document describes.
+pub(crate) struct Api(Groups);
+
+impl Api {
+    pub(crate) const fn new(documents: Documents) -> Self {
+        Self((
+            publish::PublishApi,
+            inbox::InboxApi,
+            stream::StreamApi,
+            socket::SocketApi,
+            tickets::TicketsApi,
+            connections::ConnectionsApi,
+            replay::ReplayApi,
+            health::HealthApi,
+            metrics::MetricsApi,
+            docs::DocsApi(documents),
+            dev::DevApi,
+        ))
+    }
+}
+
+impl OpenApi for Api {
+    /// Groups share addresses, and a document names each address once.
+    fn meta() -> Vec<MetaApi> {
+        let mut paths: Vec<MetaPath> = Vec::new();
+        for path in Groups::meta().into_iter().flat_map(|group| group.paths) {
+            match paths.iter_mut().find(|known| known.path == path.path) {
+                Some(known) => known.operations.extend(path.operations),
+                None => paths.push(path),
+            }
+        }
+        let operations = paths.iter_mut().flat_map(|path| &mut path.operations);
+        operations.for_each(|operation| answer::merge_statuses(&mut operation.responses));
+        vec![MetaApi { paths }]
+    }
+
+    fn register(registry: &mut registry::Registry) {
+        Groups::register(registry);
+    }
+
+    fn add_routes(self, addresses: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+        self.0.add_routes(addresses);
+    }
+}
+
+/// Builds the endpoint that answers every request.
+pub fn routes(services: Services) -> impl Endpoint<Output = Response> + 'static {
+    let services = Arc::new(services);
+    let mut addresses = HashMap::new();
+    Api::new(Documents::of(&services.config)).add_routes(&mut addresses);
+    docs::add_pages(&mut addresses);
+    if services.config.dev {
+        demo::add_pages(&mut addresses);
+    }
+    let route = addresses
+        .into_iter()
+        .fold(Route::new(), |route, (pattern, methods)| {
+            route.at(&pattern, Methods::new(&pattern, methods))
+        });
+    Edge::new(route, services)
+}
+
+/// Returns what the handlers call.
+pub(crate) fn services_of(request: &Request) -> Result<&Arc<Services>, Problem> {
+    let services = request.data::<Arc<Services>>();
+    services.ok_or_else(|| Problem::internal(&"the services are not attached to the request"))
+}

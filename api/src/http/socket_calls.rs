@@ -1,0 +1,228 @@
+//! What a WebSocket calls: the same use cases as the other addresses, for one stream's owner.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use application::error::Error;
+use application::inbox::Inbox;
+use application::ports::{Format, TokenError, Tokens};
+use application::subscribe::{Heartbeat, Renew, StreamRequest, Subscribe, SubscribeError};
+use async_trait::async_trait;
+use domain::capability::Principal;
+use domain::ids::{ConnectionId, NotificationId};
+use domain::state::Mark;
+use domain::stream::{CloseReason, Resume};
+use poem::http::StatusCode;
+use poem::{Request, Response};
+use tokio_util::task::TaskTracker;
+
+use super::problem::{Kind, Problem};
+use super::{SocketOpening, Sockets};
+use crate::socket::{
+    self, CloseCode, Door, Handshake, Hello, Identity, NotOpened, Opened, SUBPROTOCOL, Session, SessionTimes,
+    Token,
+};
+
+/// Keys come back with the next fetch.
+const KEYS_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// A renewal should arrive this long before the end, whatever the network does to it.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(10);
+
+/// The use cases that sockets call.
+pub struct SocketCalls {
+    /// Verifies tokens.
+    pub tokens: Arc<dyn Tokens>,
+    /// Opens streams.
+    pub subscribe: Arc<Subscribe>,
+    /// Takes replies to heartbeats.
+    pub heartbeat: Arc<Heartbeat>,
+    /// Marks notifications.
+    pub inbox: Arc<Inbox>,
+    /// Lets streams live on.
+    pub renew: Arc<Renew>,
+    /// How long before its end a session is warned.
+    pub session_warning: Duration,
+    /// Where sockets are served.
+    pub tasks: TaskTracker,
+}
+
+impl Sockets for Arc<SocketCalls> {
+    fn accept(&self, request: &Request, opening: SocketOpening) -> Response {
+        let handshake = Handshake::check(
+            request.method(),
+            request.version(),
+            request.headers(),
+            Some(SUBPROTOCOL),
+        );
+        let upgrade = match handshake.and_then(|handshake| handshake.accept(request)) {
+            Ok(upgrade) => upgrade,
+            Err(error) => {
+                tracing::debug!(%error, "a handshake that was checked was refused");
+                return StatusCode::BAD_REQUEST.into();
+            }
+        };
+        let identity = if opening.credentials.is_some() {
+            Identity::Known
+        } else {
+            Identity::Awaited
+        };
+        let door: Arc<dyn Door> = Arc::new(SocketDoor {
+            calls: Arc::clone(self),
+            opening,
+        });
+        self.tasks.spawn(async move {
+            match upgrade.io.await {
+                Ok(io) => drop(socket::serve(io, identity, door).await),
+                Err(error) => tracing::debug!(%error, "a client left before its socket was open"),
+            }
+        });
+        upgrade.response
+    }
+}
+
+/// The way in for one socket.
+struct SocketDoor {
+    calls: Arc<SocketCalls>,
+    opening: SocketOpening,
+}
+
+#[async_trait]
+impl Door for SocketDoor {
+    async fn open(&self, hello: Option<Hello>) -> Result<Opened, NotOpened> {
+        let known = self.opening.credentials.clone();
+        let (principal, ticket, resume) = match (hello, known) {
+            (Some(hello), _) => {
+                let principal = self
+                    .calls
+                    .tokens
+                    .verify(hello.token.as_str())
+                    .await
+                    .map_err(unverified)?;
+                let resume = if hello.resume == Resume::Live {
+                    self.opening.resume
+                } else {
+                    hello.resume
+                };
+                (Arc::new(principal), None, resume)
+            }
+            (None, Some((principal, ticket))) => (principal, ticket, self.opening.resume),
+            (None, None) => return Err(refused(Kind::TokenMissing, CloseCode::Unauthorised)),
+        };
+        let selection = self.opening.selection.clone();
+        let request = StreamRequest {
+            selection,
+            resume,
+            format: Format::WebSocket,
+            ticket,
+        };
+        let subscription = self
+            .calls
+            .subscribe
+            .run(Arc::clone(&principal), request)
+            .await
+            .map_err(not_opened)?;
+        let session = Arc::new(SocketSession {
+            calls: Arc::clone(&self.calls),
+            connection: subscription.connection(),
+            principal: Mutex::new(principal),
+        });
+        Ok(Opened {
+            subscription,
+            session,
+        })
+    }
+}
+
+/// The operations of one socket's owner.
+struct SocketSession {
+    calls: Arc<SocketCalls>,
+    connection: ConnectionId,
+    /// Replaced by a renewal; never held over an await.
+    principal: Mutex<Arc<Principal>>,
+}
+
+impl SocketSession {
+    fn principal(&self) -> Arc<Principal> {
+        Arc::clone(&self.principal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Session for SocketSession {
+    async fn heartbeat(&self, sequence: u64) -> Result<(), socket::Problem> {
+        self.calls
+            .heartbeat
+            .run(&self.principal(), self.connection, sequence)
+            .map_err(said)
+    }
+
+    async fn mark(&self, id: NotificationId, mark: Mark) -> Result<(), socket::Problem> {
+        let marked = self.calls.inbox.mark(&self.principal(), id, mark).await;
+        marked.map(drop).map_err(said)
+    }
+
+    async fn renew(&self, token: Token) -> Result<SessionTimes, socket::Problem> {
+        let fresh = self
+            .calls
+            .tokens
+            .verify(token.as_str())
+            .await
+            .map_err(|error| said(Problem::from(error)))?;
+        let fresh = Arc::new(fresh);
+        let expires_at = self
+            .calls
+            .renew
+            .run(Arc::clone(&fresh), self.connection)
+            .await
+            .map_err(said)?;
+        *self.principal.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        let margin = RENEWAL_MARGIN.min(self.calls.session_warning / 2);
+        Ok(SessionTimes {
+            expires_at,
+            renew_before: expires_at.minus(margin),
+        })
+    }
+}
+
+/// Says on the socket what a problem document would say.
+fn said(problem: impl Into<Problem>) -> socket::Problem {
+    let kind = problem.into().kind();
+    socket::Problem::new(kind.uri(), kind.facts().title)
+}
+
+fn refused(kind: Kind, code: CloseCode) -> NotOpened {
+    NotOpened::Refused {
+        problem: socket::Problem::new(kind.uri(), kind.facts().title),
+        code,
+    }
+}
+
+fn unverified(error: TokenError) -> NotOpened {
+    if error == TokenError::KeysUnavailable {
+        return NotOpened::Closing {
+            reason: CloseReason::Overloaded,
+            after: KEYS_RETRY_AFTER,
+        };
+    }
+    NotOpened::Refused {
+        problem: said(Problem::from(error)),
+        code: CloseCode::Unauthorised,
+    }
+}
+
+fn not_opened(error: SubscribeError) -> NotOpened {
+    match error {
+        SubscribeError::Later { reason, after } => NotOpened::Closing { reason, after },
+        SubscribeError::Request(error) => {
+            let code = if matches!(error, Error::Forbidden(_)) {
+                CloseCode::Forbidden
+            } else {
+                CloseCode::BadProtocol
+            };
+            NotOpened::Refused {
+                problem: said(error),
+                code,
+            }
+        }
+    }
+}

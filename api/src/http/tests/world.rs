@@ -1,0 +1,304 @@
+//! Stand-ins for everything behind the edge.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use application::inbox::Inbox;
+use application::ports::{
+    Bus, MockBus, MockRegistry, MockStore, OpenError, OpenStream, Outgoing, Sanitizer, Seal, Store, Streams,
+    StreamsReport, Subscription, TokenError, Tokens, Unsubscribed,
+};
+use application::publish::Publish;
+use application::replay::Replay;
+use application::retract::Retract;
+use application::rights::Rights;
+use application::subscribe::{Heartbeat, Renew, Subscribe};
+use application::testing::{CountingIds, SeededEntropy, SimClock, Unobserved};
+use application::tickets::Tickets;
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::capability::{Matrix, Principal, Role};
+use domain::cursor::{Cursor, Epoch, Position};
+use domain::ids::{ConnectionId, NodeId, UserId};
+use domain::stream::CloseReason;
+use poem::http::StatusCode;
+use poem::{Request, Response};
+
+use super::Client;
+use crate::http::{HttpConfig, Services, SocketOpening, Sockets};
+use crate::wire::WireEncoder;
+
+/// Everything behind the edge, to be changed before it is served.
+pub(crate) struct World {
+    pub(super) store: MockStore,
+    pub(super) registry: MockRegistry,
+    pub(super) streams: Arc<FakeStreams>,
+    pub(super) sockets: Arc<FakeSockets>,
+    pub(super) clock: Arc<SimClock>,
+    pub(super) config: HttpConfig,
+}
+
+/// A place in the stand-in's log.
+pub(super) fn cursor(position: u64) -> Cursor {
+    Cursor {
+        epoch: Epoch(36),
+        position: Position(position),
+    }
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let mut registry = MockRegistry::new();
+        registry.expect_enter().returning(|_, _| Ok(Vec::new()));
+        Self {
+            store: MockStore::new(),
+            registry,
+            streams: Arc::default(),
+            sockets: Arc::default(),
+            clock: Arc::default(),
+            config: HttpConfig::default(),
+        }
+    }
+
+    pub(super) fn serve(self) -> Client {
+        let mut bus = MockBus::new();
+        bus.expect_announce().returning(|_| ());
+        let bus: Arc<dyn Bus> = Arc::new(bus);
+        let store: Arc<dyn Store> = Arc::new(self.store);
+        let rights = Arc::new(Rights::new(Matrix::default_roles()));
+        let registry: Arc<dyn application::ports::Registry> = Arc::new(self.registry);
+        let encoder = Arc::new(WireEncoder);
+        let entropy: Arc<dyn application::ports::Entropy> = Arc::new(SeededEntropy::new(1));
+        let clock: Arc<dyn application::ports::Clock> = self.clock;
+        let streams: Arc<dyn Streams> = self.streams;
+        let observer = Arc::new(Unobserved);
+        Client::new(Services {
+            publish: Publish {
+                store: Arc::clone(&store),
+                bus: Arc::clone(&bus),
+                rights: Arc::clone(&rights),
+                sanitizer: Arc::new(AsItIs),
+                encoder: encoder.clone(),
+                clock: Arc::clone(&clock),
+                ids: Arc::new(CountingIds::default()),
+                observer: observer.clone(),
+                notification_bytes_max: 32_768,
+            },
+            retract: Retract {
+                store: Arc::clone(&store),
+                bus: Arc::clone(&bus),
+                rights: Arc::clone(&rights),
+            },
+            inbox: Arc::new(Inbox {
+                store: Arc::clone(&store),
+                bus: Arc::clone(&bus),
+                rights: Arc::clone(&rights),
+            }),
+            replay: Replay {
+                store: Arc::clone(&store),
+                rights: Arc::clone(&rights),
+                entropy: Arc::clone(&entropy),
+            },
+            subscribe: Arc::new(Subscribe {
+                streams: Arc::clone(&streams),
+                store: Arc::clone(&store),
+                bus: Arc::clone(&bus),
+                registry: Arc::clone(&registry),
+                rights: Arc::clone(&rights),
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+                observer: observer.clone(),
+                node: NodeId(1),
+                streams_per_user_max: 5,
+            }),
+            heartbeat: Arc::new(Heartbeat {
+                streams: Arc::clone(&streams),
+            }),
+            renew: Arc::new(Renew {
+                streams: Arc::clone(&streams),
+                store: Arc::clone(&store),
+                bus,
+            }),
+            tickets: Tickets {
+                seal: Arc::new(Hex),
+                registry: Arc::clone(&registry),
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+            },
+            sockets: self.sockets,
+            tokens: Arc::new(FakeTokens),
+            mint: self.config.dev.then(|| Arc::new(FakeMint) as _),
+            rights,
+            streams,
+            store,
+            registry,
+            encoder,
+            clock,
+            entropy,
+            observer,
+            metrics: Arc::new(|| "arauto_up 1\n".to_owned()),
+            config: self.config,
+        })
+    }
+}
+
+/// Tokens that name their person: `u-42:CIDADAO`, or what is wrong with them.
+struct FakeTokens;
+
+#[async_trait]
+impl Tokens for FakeTokens {
+    async fn verify(&self, token: &str) -> Result<Principal, TokenError> {
+        let Some((user, role)) = token.split_once(':') else {
+            return Err(match token {
+                "malformed" => TokenError::Malformed("three parts are expected"),
+                "algorithm" => TokenError::AlgorithmNotAccepted,
+                "foreign" => TokenError::UnknownKey,
+                "forged" => TokenError::BadSignature,
+                "expired" => TokenError::Expired,
+                "early" => TokenError::NotYetValid,
+                "issuer" => TokenError::WrongIssuer,
+                "audience" => TokenError::WrongAudience,
+                "subject" => TokenError::SubjectNotAddressable,
+                "memberships" => TokenError::TooManyMemberships,
+                "keys" => TokenError::KeysUnavailable,
+                other => panic!("{other}: use user:ROLE"),
+            });
+        };
+        let mut principal = Principal::new(user.parse().unwrap(), [Role::new(role)]);
+        principal.expires_at = SimClock::START.plus(Duration::from_secs(3_600));
+        Ok(principal)
+    }
+}
+
+struct FakeMint;
+
+impl application::ports::Mint for FakeMint {
+    fn mint(&self, principal: &Principal, ttl: Duration) -> Result<String, TokenError> {
+        Ok(format!("{}:{}s", principal.user, ttl.as_secs()))
+    }
+}
+
+struct AsItIs;
+
+impl Sanitizer for AsItIs {
+    fn clean(&self, html: &str) -> String {
+        html.to_owned()
+    }
+}
+
+/// Seals that anybody can open.
+struct Hex;
+
+impl Seal for Hex {
+    fn seal(&self, purpose: &str, plain: &[u8]) -> String {
+        let hex: Vec<String> = plain.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{purpose}_{}", hex.concat())
+    }
+
+    fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>> {
+        let hex = sealed.strip_prefix(purpose)?.strip_prefix('_')?;
+        let digits: Vec<&[u8]> = hex.as_bytes().chunks(2).collect();
+        let byte = |pair: &&[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        digits.iter().map(byte).collect()
+    }
+}
+
+/// Streams that say what a test wants.
+pub(super) struct FakeStreams {
+    pub(super) opened: Mutex<Vec<OpenStream>>,
+    pub(super) frames: Mutex<Vec<Outgoing>>,
+    pub(super) refusal: Mutex<Option<OpenError>>,
+    pub(super) owner: Mutex<Option<(UserId, ConnectionId)>>,
+    pub(super) report: Mutex<StreamsReport>,
+    pub(super) replies: AtomicUsize,
+}
+
+impl Default for FakeStreams {
+    fn default() -> Self {
+        Self {
+            opened: Mutex::default(),
+            frames: Mutex::default(),
+            refusal: Mutex::default(),
+            owner: Mutex::default(),
+            report: Mutex::new(StreamsReport {
+                tailing: true,
+                ..StreamsReport::default()
+            }),
+            replies: AtomicUsize::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Streams for FakeStreams {
+    async fn open(&self, request: OpenStream) -> Result<Box<dyn Subscription>, OpenError> {
+        if let Some(refusal) = self.refusal.lock().unwrap().clone() {
+            return Err(refusal);
+        }
+        let connection = request.connection;
+        self.opened.lock().unwrap().push(request);
+        let frames = self.frames.lock().unwrap().clone();
+        Ok(Box::new(Scripted {
+            connection,
+            frames: frames.into_iter(),
+        }))
+    }
+
+    fn replied(&self, user: &UserId, connection: ConnectionId, _sequence: u64) -> Result<(), Unsubscribed> {
+        if !self.owns(user, connection) {
+            return Err(Unsubscribed);
+        }
+        self.replies.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn owns(&self, user: &UserId, connection: ConnectionId) -> bool {
+        let owner = self.owner.lock().unwrap();
+        owner
+            .as_ref()
+            .is_some_and(|(owner, owned)| owner == user && *owned == connection)
+    }
+
+    fn report(&self) -> StreamsReport {
+        self.report.lock().unwrap().clone()
+    }
+}
+
+struct Scripted {
+    connection: ConnectionId,
+    frames: std::vec::IntoIter<Outgoing>,
+}
+
+impl Subscription for Scripted {
+    fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
+    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<Outgoing>> {
+        Poll::Ready(self.frames.next())
+    }
+
+    fn closed(&self) -> Option<CloseReason> {
+        None
+    }
+}
+
+/// A frame of a stream.
+pub(super) fn frame(text: &'static str) -> Outgoing {
+    Outgoing::Frame(Bytes::from_static(text.as_bytes()))
+}
+
+/// Sockets that only note who came.
+#[derive(Default)]
+pub(super) struct FakeSockets {
+    pub(super) openings: Mutex<Vec<SocketOpening>>,
+}
+
+impl Sockets for FakeSockets {
+    fn accept(&self, _: &Request, opening: SocketOpening) -> Response {
+        self.openings.lock().unwrap().push(opening);
+        StatusCode::SWITCHING_PROTOCOLS.into()
+    }
+}

@@ -1,0 +1,214 @@
+//! Subscribing: opening a stream, and keeping it true.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::capability::{Operation, Principal};
+use domain::event::Control;
+use domain::ids::{ConnectionId, NodeId};
+use domain::stream::{CloseReason, Resume};
+use domain::time::Timestamp;
+
+use crate::announce::announce;
+use crate::error::Error;
+use crate::ports::{
+    Bus, Clock, Entropy, Format, Observation, Observer, OpenError, OpenStream, Presence, Registry, Selection,
+    Store, StoreError, Streams, Subscription, TicketId,
+};
+use crate::rights::Rights;
+
+/// `?channels=` names at most this many.
+pub const CHANNELS_MAX: usize = 50;
+
+/// What a client asks for.
+#[derive(Debug, Clone)]
+pub struct StreamRequest {
+    /// Which channels.
+    pub selection: Selection,
+    /// Where the client stands.
+    pub resume: Resume,
+    /// How it is written.
+    pub format: Format,
+    /// The ticket that opens it.
+    pub ticket: Option<TicketId>,
+}
+
+/// Why a stream is not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// The request cannot be granted: the client is told by a status.
+    #[error(transparent)]
+    Request(#[from] Error),
+    /// The node cannot serve it now: the client is told in-band, because a native `EventSource` dies of a status.
+    #[error("the stream cannot be served now")]
+    Later {
+        /// Why.
+        reason: CloseReason,
+        /// When to come back.
+        after: Duration,
+    },
+}
+
+/// Opens streams.
+pub struct Subscribe {
+    /// The open streams of this node.
+    pub streams: Arc<dyn Streams>,
+    /// The log, for people's first visit and for eviction.
+    pub store: Arc<dyn Store>,
+    /// Where nodes hear of evictions.
+    pub bus: Arc<dyn Bus>,
+    /// Who is connected in the cluster.
+    pub registry: Arc<dyn Registry>,
+    /// Who may subscribe to what.
+    pub rights: Arc<Rights>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// Who counts.
+    pub observer: Arc<dyn Observer>,
+    /// This node.
+    pub node: NodeId,
+    /// Streams a person may have in the cluster.
+    pub streams_per_user_max: usize,
+}
+
+impl Subscribe {
+    /// Opens a stream. The newest is served: older ones beyond the person's limit are closed as `replaced`.
+    pub async fn run(
+        &self,
+        principal: Arc<Principal>,
+        request: StreamRequest,
+    ) -> Result<Box<dyn Subscription>, SubscribeError> {
+        self.authorise(&principal, &request.selection)?;
+        if let Err(error) = self.store.meet(&principal.user).await {
+            // A stream within the ring is served while the store is away; the next request will be the first.
+            tracing::debug!(error = %error, "a first visit was not recorded");
+        }
+        let connection = ConnectionId {
+            node: self.node,
+            serial: self.entropy.bits(),
+        };
+        let user = principal.user.clone();
+        let open = OpenStream {
+            connection,
+            principal,
+            selection: request.selection,
+            resume: request.resume,
+            format: request.format,
+            ticket: request.ticket,
+        };
+        let subscription = self.streams.open(open).await?;
+        let presence = Presence {
+            connection,
+            user,
+            opened_at: self.clock.now(),
+        };
+        self.make_room(presence).await;
+        Ok(subscription)
+    }
+
+    fn authorise(&self, principal: &Principal, selection: &Selection) -> Result<(), Error> {
+        let matrix = self.rights.matrix();
+        match selection {
+            Selection::Default if matrix.default_channels(principal).is_empty() => Err(Error::Forbidden(
+                "none of your roles may subscribe to anything".to_owned(),
+            )),
+            Selection::Default => Ok(()),
+            Selection::Named(channels) if channels.is_empty() || channels.len() > CHANNELS_MAX => {
+                let detail = format!("must name 1 to {CHANNELS_MAX} channels, got {}", channels.len());
+                Err(Error::invalid("channels", detail))
+            }
+            Selection::Named(channels) => {
+                let denied = channels
+                    .iter()
+                    .find(|channel| !matrix.allows(principal, channel, Operation::Subscribe));
+                denied.map_or(Ok(()), |channel| {
+                    Err(Error::Forbidden(format!(
+                        "none of your roles may subscribe to {channel}"
+                    )))
+                })
+            }
+        }
+    }
+
+    /// The limit is a protection, not a promise: when the registry or the store is away, the stream is served.
+    async fn make_room(&self, presence: Presence) {
+        let surplus = match self.registry.enter(presence, self.streams_per_user_max).await {
+            Ok(surplus) => surplus,
+            Err(error) => {
+                self.observer.saw(&Observation::Full("registry"));
+                tracing::warn!(error = %error, "a stream was not registered");
+                return;
+            }
+        };
+        for connection in surplus {
+            let control = Control::Closed {
+                connection,
+                reason: CloseReason::Replaced,
+            };
+            match self.store.control(control).await {
+                Ok(written) => announce(&*self.bus, written).await,
+                Err(error) => tracing::warn!(error = %error, "a surplus stream was not closed"),
+            }
+        }
+    }
+}
+
+impl From<OpenError> for SubscribeError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Refused { reason, after } => Self::Later { reason, after },
+            OpenError::Store(
+                StoreError::Unavailable { retry_after } | StoreError::OutcomeUnknown { retry_after },
+            ) => Self::Later {
+                reason: CloseReason::Overloaded,
+                after: retry_after,
+            },
+        }
+    }
+}
+
+/// Takes replies to heartbeats.
+pub struct Heartbeat {
+    /// The open streams of this node.
+    pub streams: Arc<dyn Streams>,
+}
+
+impl Heartbeat {
+    /// Takes a reply; somebody else's stream is as unknown as one that never was.
+    pub fn run(&self, person: &Principal, connection: ConnectionId, sequence: u64) -> Result<(), Error> {
+        self.streams
+            .replied(&person.user, connection, sequence)
+            .map_err(|_| Error::NotFound("connection"))
+    }
+}
+
+/// Lets a stream live on with a fresh token.
+pub struct Renew {
+    /// The open streams of this node.
+    pub streams: Arc<dyn Streams>,
+    /// The log that carries renewals.
+    pub store: Arc<dyn Store>,
+    /// Where nodes hear of them.
+    pub bus: Arc<dyn Bus>,
+}
+
+impl Renew {
+    /// Renews a stream of the same person and returns when its session ends now.
+    pub async fn run(&self, fresh: Arc<Principal>, connection: ConnectionId) -> Result<Timestamp, Error> {
+        if !self.streams.owns(&fresh.user, connection) {
+            return Err(Error::NotFound("connection"));
+        }
+        let expires_at = fresh.expires_at;
+        let written = self
+            .store
+            .control(Control::Renewed {
+                connection,
+                principal: fresh,
+            })
+            .await?;
+        announce(&*self.bus, written).await;
+        Ok(expires_at)
+    }
+}

@@ -1,0 +1,6 @@
+//! What each port owes its callers: one suite for each port, the same cases for every adapter.
+
+mod bus;
+mod registry;
+mod settings;
+mod store;

@@ -1,0 +1,8 @@
+//! What every client receives, under everything that can happen to it.
+
+mod checker;
+mod faults;
+mod node;
+mod property;
+mod streams;
+mod world;

@@ -1,0 +1,41 @@
+//! The served OpenAPI document holds: what it says is what the service does.
+
+use std::process::Command;
+
+use tests::script::python;
+use tests::server::Server;
+
+/// Streams never end by themselves; development and probe paths are not part of the public document's promise.
+const LEFT_OUT: &str = "^/v1/(stream|ws)$";
+
+/// Enough to try every parameter and field in several wrong ways, and short enough for every run of the gate.
+const EXAMPLES: &str = "40";
+
+#[test]
+fn schemathesis_finds_no_5xx_no_undocumented_status_and_no_schema_violation() {
+    let server = Server::start().unwrap();
+    let token = admin_token(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(python().unwrap())
+        .args(["-m", "schemathesis.cli", "run"])
+        .arg(format!("{}/openapi.json", server.url()))
+        .args(["--checks", "all", "--max-examples", EXAMPLES, "--exclude-path-regex", LEFT_OUT])
+        .args(["--header", &format!("Authorization: Bearer {token}"), "--seed", "1", "--workers", "2"])
+        .current_dir(folder.path())
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn admin_token(server: &Server) -> String {
+    let body = serde_json::json!({ "sub": "admin", "roles": ["ADMIN"], "units": ["cras-1"], "benefits": [] });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = reqwest::Client::new();
+        let answer = client.post(format!("{}/dev/token", server.url())).json(&body).send().await.unwrap();
+        let value: serde_json::Value = answer.error_for_status().unwrap().json().await.unwrap();
+        value["token"].as_str().unwrap().to_owned()
+    })
+}

@@ -1,0 +1,5 @@
+//! The service as its users meet it: a process of its own, real browsers, clients that we did not write.
+
+mod clients;
+mod documented;
+mod lifecycle;
