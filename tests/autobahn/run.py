@@ -6,6 +6,7 @@ exchanged and in how it was closed), and names those that did not otherwise.
 
 import asyncio
 import collections
+import os
 import sys
 
 import kosoku
@@ -36,4 +37,8 @@ async def main(url: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(sys.argv[1])))
+    verdict = asyncio.run(main(sys.argv[1]))
+    sys.stdout.flush()
+    # The runner's native threads outlive its results, and on a busy machine tearing the interpreter down under
+    # them aborts the process (SIGABRT) after every case has passed. The verdict stands: leave without teardown.
+    os._exit(verdict)

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -48,7 +48,11 @@ async fn every_autobahn_case_passes() -> Result<()> {
         "the Autobahn runner is missing; install it with\n    \
          python3 -m venv target/test-venv && target/test-venv/bin/pip install -r tests/autobahn/requirements.txt"
     );
-    ensure!(output.status.success(), "some cases failed:\n{out}\n{err}");
+    ensure!(
+        output.status.success(),
+        "the driver ended with {}:\n{out}\n{err}",
+        output.status
+    );
     Ok(())
 }
 
@@ -92,7 +96,7 @@ async fn connection(tcp: TcpStream, peer: SocketAddr) -> Result<()> {
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(tcp), service);
     connection.with_upgrades().await?;
-    let io = upgrade.lock().expect("nothing panics while it is held").take();
+    let io = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
     let io = io.context("the request was not upgraded")?.await?;
     echo(Socket::accept(io, MESSAGE_MAX_BYTES).await).await;
     Ok(())
@@ -111,7 +115,7 @@ fn upgraded(
     let checked = Handshake::check(request.method(), request.version(), request.headers(), None);
     match checked.and_then(|handshake| handshake.accept(&request)) {
         Ok(accepted) => {
-            *upgrade.lock().expect("nothing panics while it is held") = Some(accepted.io);
+            *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(accepted.io);
             accepted.response
         }
         Err(refused) => Response::builder()

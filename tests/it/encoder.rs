@@ -1,5 +1,11 @@
 //! Whatever a notification holds, a receiver built to the WHATWG rules gets back exactly what was sent.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail the test, as tests do"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -11,7 +11,8 @@ use domain::stream::CloseReason;
 use domain::time::Timestamp;
 
 use super::close::CloseCode;
-use super::op::{Hello, Problem, Token};
+use super::op::{Hello, Token};
+use super::problem::Problem;
 
 /// The way in: who is calling, and their stream.
 ///

@@ -82,8 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Result<Written, Fault> {
         let fed = self.socket.poll_feed(context)?.is_ready();
-        let has_more = fed && !self.stalled && self.subscription.is_some();
-        if has_more
+        if fed
             && self.pulled < BATCH_FRAMES
             && let Poll::Ready(event) = self.pull(context)
         {

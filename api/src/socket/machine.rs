@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::calls::{NotOpened, SessionTimes};
 use super::close::CloseCode;
-use super::op::{Hello, Op, Problem, Rejected, Token};
+use super::op::{Hello, Op, Rejected, Token};
+use super::problem::{Mistake, Problem};
 use super::transport::Fault;
 use crate::wire::{WireEncoder, to_json};
 
@@ -159,7 +160,7 @@ impl Machine {
                 Err(rejected) => self.mistake(&rejected),
             },
             Input::Binary => {
-                let problem = Problem::new("binary-frame", "frames of arauto.v1 are text");
+                let problem = Mistake::BinaryFrame.says("frames of arauto.v1 are text");
                 self.refuse(None, &problem, CloseCode::BadProtocol)
             }
             Input::Fault(fault) => self.fault(fault),
@@ -190,13 +191,13 @@ impl Machine {
                 self.phase = Phase::Opening;
                 return Action::Call(call);
             }
-            (Phase::AwaitingHello, _) => Problem::new("hello-expected", "the first frame is hello"),
-            (_, Call::Open(_)) => Problem::new("hello-repeated", "it is known who is calling"),
+            (Phase::AwaitingHello, _) => Mistake::HelloExpected.says("the first frame is hello"),
+            (_, Call::Open(_)) => Mistake::HelloRepeated.says("it is known who is calling"),
             (Phase::Open { calling: None }, _) => {
                 self.phase = Phase::Open { calling: Some(name) };
                 return Action::Call(call);
             }
-            _ => Problem::new("too-many-operations", "one operation at a time"),
+            _ => Mistake::TooManyOperations.says("one operation at a time"),
         };
         let op = Some(name.to_owned());
         self.mistake(&Rejected { op, problem })
@@ -218,7 +219,7 @@ impl Machine {
             return self.end(Action::Leave);
         };
         if code == CloseCode::TooLarge {
-            let problem = Problem::new("frame-too-large", "no operation needs a frame of this size");
+            let problem = Mistake::FrameTooLarge.says("no operation needs a frame of this size");
             return self.refuse(None, &problem, code);
         }
         self.end(Action::Close { last: None, code })
@@ -227,7 +228,7 @@ impl Machine {
     fn deadline(&mut self) -> Action {
         if self.phase == Phase::AwaitingHello {
             let title = format!("hello is awaited for {} s", HELLO_WITHIN.as_secs());
-            let problem = Problem::new("hello-timeout", title);
+            let problem = Mistake::HelloTimeout.says(title);
             return self.refuse(None, &problem, CloseCode::HelloTimeout);
         }
         // The client does not read, so there is no use in telling it more than the code.

@@ -44,7 +44,9 @@ fn summary(action: &Action) -> String {
         let value = value(frame);
         let data = &value["data"];
         match value["event"].as_str() {
-            Some("error") => format!("error {} {}", data["op"], data["type"]).replace('"', ""),
+            Some("error") => format!("error {} {}", data["op"], data["type"])
+                .replace("/problems/", "")
+                .replace('"', ""),
             Some("closing") => format!("closing {} {}", data["reason"], data["after_ms"]).replace('"', ""),
             event => event.unwrap_or("?").to_owned(),
         }
@@ -342,7 +344,7 @@ fn an_error_has_the_fields_of_the_contract_and_repeats_names_harmlessly() {
     assert_eq!(
         text,
         concat!(
-            r#"{"event":"error","data":{"type":"unknown-op","#,
+            r#"{"event":"error","data":{"type":"/problems/unknown-op","#,
             r#""title":"op is hello, heartbeat, ack, read or renew","op":"\u003cscript\u003e\u2028\n"}}"#
         )
     );

@@ -8,6 +8,8 @@ use domain::state::Mark;
 use domain::stream::Resume;
 use serde::Deserialize;
 
+use super::problem::{Mistake, Problem};
+
 /// A token on its way to the `Tokens` port. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
@@ -48,23 +50,6 @@ pub enum Op {
     Mark(NotificationId, Mark),
     /// `renew`
     Renew(Token),
-}
-
-/// What an `error` event says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The stable name, as in problem documents.
-    pub kind: Cow<'static, str>,
-    /// What is wrong, for people.
-    pub title: Cow<'static, str>,
-}
-
-impl Problem {
-    /// Names a problem and says what is wrong.
-    pub fn new(kind: impl Into<Cow<'static, str>>, title: impl Into<Cow<'static, str>>) -> Self {
-        let (kind, title) = (kind.into(), title.into());
-        Self { kind, title }
-    }
 }
 
 /// A frame that is no operation.
@@ -151,7 +136,7 @@ fn short(name: &str) -> Option<String> {
 
 fn too_large(op: Option<String>, limit: usize) -> Rejected {
     let title = format!("a frame of this operation is at most {limit} bytes");
-    let problem = Problem::new("frame-too-large", title);
+    let problem = Mistake::FrameTooLarge.says(title);
     Rejected { op, problem }
 }
 
@@ -163,17 +148,17 @@ fn malformed(text: &str, error: &serde_json::Error) -> Rejected {
         "a frame is one JSON object with the fields of its operation alone; see column {}",
         error.column()
     );
-    let problem = Problem::new("malformed-frame", title);
+    let problem = Mistake::MalformedFrame.says(title);
     Rejected { op, problem }
 }
 
 fn unfit(name: &str) -> Rejected {
     let problem = match name {
-        "hello" => Problem::new("malformed-frame", "hello has a token and may have a cursor"),
-        "renew" => Problem::new("malformed-frame", "renew has a token"),
-        "heartbeat" => Problem::new("malformed-frame", "heartbeat has a sequence"),
-        "ack" | "read" => Problem::new("malformed-frame", "ack and read have a notification_id"),
-        _ => Problem::new("unknown-op", "op is hello, heartbeat, ack, read or renew"),
+        "hello" => Mistake::MalformedFrame.says("hello has a token and may have a cursor"),
+        "renew" => Mistake::MalformedFrame.says("renew has a token"),
+        "heartbeat" => Mistake::MalformedFrame.says("heartbeat has a sequence"),
+        "ack" | "read" => Mistake::MalformedFrame.says("ack and read have a notification_id"),
+        _ => Mistake::UnknownOp.says("op is hello, heartbeat, ack, read or renew"),
     };
     let op = short(name);
     Rejected { op, problem }
@@ -187,7 +172,8 @@ mod tests {
 
     fn rejected(text: &str) -> (Option<String>, String) {
         let rejected = Op::parse(text).expect_err(text);
-        (rejected.op, rejected.problem.kind.into_owned())
+        let kind = rejected.problem.kind.strip_prefix("/problems/");
+        (rejected.op, kind.expect("a mistake has a page").to_owned())
     }
 
     #[test]

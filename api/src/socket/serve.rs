@@ -14,7 +14,8 @@ use super::calls::{Door, NotOpened, Opened, Session};
 use super::close::CloseCode;
 use super::link::{Event, Link};
 use super::machine::{Action, Answer, Call, HELLO_WITHIN, Identity, Input, Machine};
-use super::op::{Problem, TOKEN_OP_MAX_BYTES};
+use super::op::TOKEN_OP_MAX_BYTES;
+use super::problem::Problem;
 use super::transport::{Inbound, Socket};
 
 /// A client that does not take what the write buffer holds, about 8 KiB, in this time is closed; it may resume.

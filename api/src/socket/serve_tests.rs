@@ -1,223 +1,21 @@
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+#[path = "serve_world.rs"]
+mod world;
 
-use application::ports::{Encoder, Format, Message as Event, Outgoing, Subscription};
-use async_trait::async_trait;
-use domain::ids::{ConnectionId, NodeId, NotificationId};
-use domain::state::Mark;
-use domain::stream::{CloseReason, Resume};
-use domain::time::Timestamp;
+use std::sync::atomic::Ordering;
+
+use application::ports::Outgoing;
+use domain::stream::CloseReason;
 use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, join, simplex};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
+use world::{Client, KERNEL_BYTES, Routes, World, error, error_of, run};
 
-use super::super::calls::SessionTimes;
-use super::super::op::{Hello, Token};
 use super::*;
-use crate::wire::WireEncoder;
 
 const HELLO: &str = r#"{"op":"hello","token":"t","cursor":"8f3a-7"}"#;
 const ID: &str = "018f6a3e-7d1c-7c2b-9a51-0123456789ab";
-
-/// Everything that a test holds in its hands: the hub's end of the stream and what was called.
-struct World {
-    frames: mpsc::UnboundedSender<Outgoing>,
-    stream: Mutex<Option<Stream>>,
-    refuse: Option<NotOpened>,
-    calls: Mutex<Vec<String>>,
-    /// Operations wait for a permit.
-    permits: Semaphore,
-    pulled: Arc<AtomicUsize>,
-    closed: Arc<AtomicBool>,
-}
-
-struct Stream {
-    frames: mpsc::UnboundedReceiver<Outgoing>,
-    pulled: Arc<AtomicUsize>,
-    closed: Arc<AtomicBool>,
-}
-
-impl World {
-    fn new() -> Arc<Self> {
-        Self::refusing(None)
-    }
-
-    fn refusing(refuse: Option<NotOpened>) -> Arc<Self> {
-        let (sender, frames) = mpsc::unbounded_channel();
-        let (pulled, closed) = (Arc::default(), Arc::default());
-        let stream = Stream {
-            frames,
-            pulled: Arc::clone(&pulled),
-            closed: Arc::clone(&closed),
-        };
-        Arc::new(Self {
-            frames: sender,
-            stream: Mutex::new(Some(stream)),
-            refuse,
-            calls: Mutex::default(),
-            permits: Semaphore::new(100),
-            pulled,
-            closed,
-        })
-    }
-
-    fn send(&self, text: impl Into<Bytes>) {
-        self.frames.send(Outgoing::Frame(text.into())).unwrap();
-    }
-
-    /// The hub ends the stream: its `closing`, and nothing after it.
-    fn end(&self, reason: CloseReason) {
-        let after = Duration::from_millis(1_234);
-        self.send(WireEncoder.encode(Format::WebSocket, &Event::Closing { reason, after }));
-        self.send("END");
-    }
-
-    fn calls(&self) -> Vec<String> {
-        self.calls.lock().unwrap().clone()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
-    }
-
-    async fn called(&self, call: String) -> Result<(), Problem> {
-        self.permits.acquire().await.unwrap().forget();
-        self.calls.lock().unwrap().push(call);
-        Ok(())
-    }
-}
-
-impl Subscription for Stream {
-    fn connection(&self) -> ConnectionId {
-        ConnectionId {
-            node: NodeId(1),
-            serial: 2,
-        }
-    }
-
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Outgoing>> {
-        self.frames.poll_recv(context).map(|outgoing| {
-            self.pulled.fetch_add(1, Ordering::SeqCst);
-            outgoing.filter(|outgoing| *outgoing != Outgoing::Frame(Bytes::from_static(b"END")))
-        })
-    }
-
-    fn closed(&self) -> Option<CloseReason> {
-        Some(CloseReason::ShuttingDown)
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.closed.store(true, Ordering::SeqCst);
-    }
-}
-
-/// The routes' end.
-struct Routes(Arc<World>);
-
-#[async_trait]
-impl Door for Routes {
-    async fn open(&self, hello: Option<Hello>) -> Result<Opened, NotOpened> {
-        let who = hello.map_or("known".to_owned(), |hello| match hello.resume {
-            Resume::After(cursor) => cursor.to_string(),
-            resume => format!("{resume:?}"),
-        });
-        self.0.calls.lock().unwrap().push(format!("open {who}"));
-        if let Some(refused) = &self.0.refuse {
-            return Err(refused.clone());
-        }
-        Ok(Opened {
-            subscription: Box::new(self.0.stream.lock().unwrap().take().expect("opened once")),
-            session: Arc::new(Self(Arc::clone(&self.0))),
-        })
-    }
-}
-
-#[async_trait]
-impl Session for Routes {
-    async fn heartbeat(&self, sequence: u64) -> Result<(), Problem> {
-        self.0.called(format!("heartbeat {sequence}")).await
-    }
-
-    async fn mark(&self, id: NotificationId, mark: Mark) -> Result<(), Problem> {
-        self.0.called(format!("{mark:?} {id}")).await?;
-        Err(Problem::new("not-found", "there is no such notification"))
-    }
-
-    async fn renew(&self, token: Token) -> Result<SessionTimes, Problem> {
-        self.0.called(format!("renew {}", token.as_str())).await?;
-        let (expires_at, renew_before) = (Timestamp::from_millis(2), Timestamp::from_millis(1));
-        Ok(SessionTimes {
-            expires_at,
-            renew_before,
-        })
-    }
-}
-
-/// A client of somebody else's making.
-struct Client(WebSocketStream<DuplexStream>);
-
-impl Client {
-    async fn new(io: DuplexStream) -> Self {
-        Self(WebSocketStream::from_raw_socket(io, Role::Client, None).await)
-    }
-
-    async fn say(&mut self, text: impl Into<String>) {
-        self.0.send(Message::text(text.into())).await.unwrap();
-    }
-
-    async fn next(&mut self) -> Message {
-        self.0.next().await.expect("not yet ended").expect("not broken")
-    }
-
-    async fn hears(&mut self) -> Value {
-        let text = self.next().await.into_text().unwrap();
-        serde_json::from_str(&text).unwrap()
-    }
-
-    /// Expects the close and then the end of the connection.
-    async fn is_closed(&mut self) -> u16 {
-        let Message::Close(Some(frame)) = self.next().await else {
-            panic!("a close is next");
-        };
-        assert!(self.0.next().await.is_none());
-        frame.code.into()
-    }
-}
-
-/// A kernel with little memory: what it does not take waits in the server.
-const KERNEL_BYTES: usize = 2 * 1024;
-
-/// Serves one connection to a client; returns how it ended and after how many seconds.
-async fn run<F: Future>(
-    world: &Arc<World>,
-    identity: Identity,
-    client: impl FnOnce(DuplexStream) -> F,
-) -> (Ending, u64) {
-    let (ours, theirs) = duplex(KERNEL_BYTES);
-    let door = Arc::new(Routes(Arc::clone(world)));
-    let began = Instant::now();
-    let serving = async {
-        let ending = serve(ours, identity, door).await;
-        (ending, began.elapsed().as_secs())
-    };
-    tokio::join!(serving, client(theirs)).0
-}
-
-fn error(kind: &str, op: Option<&str>) -> (Value, Value) {
-    (json!(kind), json!(op))
-}
-
-fn error_of(event: &Value) -> (Value, Value) {
-    assert_eq!(event["event"], "error");
-    (event["data"]["type"].clone(), event["data"]["op"].clone())
-}
 
 #[tokio::test]
 async fn a_stream_opens_with_hello_carries_events_and_says_why_it_ends() {
@@ -427,7 +225,7 @@ async fn no_fragment_is_larger_than_the_write_buffer_keeps() {
             );
             io.read_exact(&mut vec![0; size]).await.unwrap();
         }
-        assert_eq!(sizes, [4_096, 4_096, 1_808]);
+        assert_eq!(sizes, [4_080, 4_080, 1_840]);
     })
     .await;
 }
@@ -489,6 +287,53 @@ async fn a_client_that_asks_without_reading_is_answered_once_it_reads() {
         assert_eq!(client.next().await.len(), 12_000);
         for _ in 0..10 {
             assert_eq!(error_of(&client.hears().await), error("malformed-frame", None));
+        }
+        client.0.close(None).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_frame_waits_behind_the_answers_to_pings() {
+    // Much can be asked at once and little answered.
+    let (their_read, our_write) = simplex(1_024);
+    let (our_read, their_write) = simplex(64 * 1_024);
+    let (ours, theirs) = (join(our_read, our_write), join(their_read, their_write));
+    let world = World::new();
+    let mut client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
+    for _ in 0..400 {
+        let ping = Message::Ping(Bytes::from_static(&[b'x'; 100]));
+        client.send(ping).await.unwrap();
+    }
+    let door = Arc::new(Routes(Arc::clone(&world)));
+    let (ending, ()) = tokio::join!(serve(ours, Identity::Known, door), async {
+        // By now the buffers are full of answers.
+        world.send("y".repeat(9_000));
+        let mut after_pongs = async || loop {
+            let message = client.next().await.unwrap().unwrap();
+            if !message.is_pong() {
+                return message;
+            }
+        };
+        let message = timeout(Duration::from_secs(10), after_pongs()).await;
+        assert_eq!(message, Ok(Message::text("y".repeat(9_000))));
+        client.close(None).await.unwrap();
+        client.into_inner().shutdown().await.unwrap();
+    });
+    assert_eq!(ending, Ending::Left);
+}
+
+#[tokio::test]
+async fn a_backlog_of_small_frames_needs_nothing_to_push_it() {
+    let world = World::new();
+    for number in 0..100 {
+        world.send(format!("{number:0>20}"));
+    }
+    run(&world, Identity::Known, async |io| {
+        let mut client = Client::new(io).await;
+        for number in 0..100 {
+            let next = timeout(Duration::from_secs(5), client.next()).await;
+            assert_eq!(next, Ok(Message::text(format!("{number:0>20}"))));
         }
         client.0.close(None).await.unwrap();
     })
@@ -575,5 +420,5 @@ fn an_idle_connection_is_small() {
     let (ours, _theirs) = duplex(1);
     let serving = serve(ours, Identity::Known, Arc::new(Routes(world)));
     let size = size_of_val(&serving);
-    assert!(size <= 1_536, "the loop's state has {size} bytes");
+    assert!(size <= 1_024, "the loop's state has {size} bytes");
 }

@@ -19,10 +19,11 @@ use super::close::CloseCode;
 /// Allocated for as long as the connection lives. A `hello` with a usual token fits; longer ones grow it.
 const READ_BUFFER_BYTES: usize = 2 * 1024;
 /// Frames of a backlog are put together up to about this size before they are written.
-const WRITE_BUFFER_BYTES: usize = 4 * 1024;
-/// A message goes out in fragments of at most this size. The write buffer never shrinks again: without fragments a
-/// single broadcast of the largest size would leave 32 KiB behind on every connection.
-const FRAGMENT_BYTES: usize = 4 * 1024;
+const WRITE_BUFFER_BYTES: usize = 4 * 1024 - 16;
+/// A message goes out in fragments of at most this size, which with its header and a full buffer before it makes
+/// 8 KiB. The write buffer never shrinks again: without fragments a single broadcast of the largest size would
+/// leave 32 KiB behind on every connection.
+const FRAGMENT_BYTES: usize = 4 * 1024 - 16;
 /// A full write buffer, one more fragment, and the answers to pings.
 const WRITE_BUFFER_MAX_BYTES: usize = WRITE_BUFFER_BYTES + FRAGMENT_BYTES + 1_024;
 /// After a close this much of what the client had still sent is read and dropped: closing a socket with unread

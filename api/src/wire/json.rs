@@ -98,25 +98,21 @@ fn write_escaped<W: ?Sized + Write>(writer: &mut W, text: &[u8]) -> io::Result<(
     writer.write_all(rest)
 }
 
-/// Wide enough for vector instructions, short enough that a hit is found again soon.
-const STRIDE: usize = 32;
-
 fn first_special(text: &[u8]) -> Option<usize> {
-    let (strides, tail) = text.as_chunks::<STRIDE>();
-    for (index, stride) in strides.iter().enumerate() {
-        // Without an early exit the compiler compares all bytes of a stride at once.
-        if stride.iter().fold(false, |found, byte| found | special(*byte)) {
-            let within = stride.iter().position(|byte| special(*byte))?;
-            return Some(index * STRIDE + within);
-        }
-    }
-    let within = tail.iter().position(|byte| special(*byte))?;
-    Some(strides.len() * STRIDE + within)
+    text.iter().position(|byte| SPECIAL[usize::from(*byte)])
 }
 
-const fn special(byte: u8) -> bool {
-    matches!(byte, b'<' | b'>' | b'&' | b'\r' | b'\n' | 0xe2)
-}
+/// The bytes that may have to be written otherwise.
+static SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let special = b"<>&\r\n\xe2";
+    let mut index = 0;
+    while index < special.len() {
+        table[special[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

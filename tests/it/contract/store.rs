@@ -21,6 +21,7 @@ mod model;
 mod order;
 mod paging;
 mod people;
+mod property;
 mod publishing;
 mod retraction;
 mod scene;
@@ -179,7 +180,7 @@ macro_rules! store_suite {
 
             #[test]
             fn a_naive_model_answers_the_same_after_any_operations() {
-                super::model::a_naive_model_answers_the_same_after_any_operations($make);
+                super::property::a_naive_model_answers_the_same_after_any_operations($make);
             }
         }
     };

@@ -124,6 +124,14 @@ impl Inbox {
         }
         Some(posted)
     }
+
+    /// Counts what is held in each place.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> [usize; 6] {
+        let trees = [self.by_id.len(), self.by_age.len(), self.expiries.len()];
+        let [ids, ages, expiries] = trees;
+        [ids, ages, expiries, self.channels.len(), self.items, self.bytes]
+    }
 }
 
 fn weight(posted: &Posted) -> usize {

@@ -84,6 +84,12 @@ impl Keys {
         self.by_name.insert(name, remembered);
     }
 
+    /// Counts what is held in each place.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> [usize; 2] {
+        [self.by_name.len(), self.by_age.len()]
+    }
+
     /// Drops up to `limit` keys whose time is over; returns how many.
     pub(super) fn drop_over(&mut self, now: Timestamp, limit: usize) -> usize {
         let mut dropped = 0;

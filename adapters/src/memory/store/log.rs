@@ -228,6 +228,17 @@ impl Log {
         Ok(head)
     }
 
+    /// Counts what is held in each place.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> [usize; 4] {
+        [
+            self.events.len(),
+            self.channels.len(),
+            self.carried.len(),
+            self.bytes,
+        ]
+    }
+
     fn slot(&self, position: Position) -> Option<usize> {
         let slot = usize::try_from(position.0.checked_sub(self.oldest.0)?).ok()?;
         (slot < self.events.len()).then_some(slot)

@@ -11,6 +11,8 @@ mod reading;
 mod runs;
 mod schedule;
 mod state;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -193,6 +193,23 @@ impl People {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.known.len().max(self.ring.len())
+    }
+
+    #[cfg(test)]
+    pub(super) fn knows(&self, user: &UserId) -> bool {
+        self.known.contains_key(user)
+    }
+
+    /// Counts the marks that are held in each place.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> [usize; 3] {
+        let channels = self.known.values().map(|person| person.rows.len());
+        [self.rows, self.marked.len(), channels.sum()]
+    }
+
     fn drop_row(&mut self, user: &UserId, channel: &Channel, position: Position) {
         let Some(person) = self.known.get_mut(user) else {
             return;

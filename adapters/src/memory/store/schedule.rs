@@ -71,6 +71,12 @@ impl Schedule {
         Some(scheduled)
     }
 
+    /// Counts what is held in each place.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> [usize; 3] {
+        [self.by_moment.len(), self.moments.len(), self.bytes]
+    }
+
     /// Takes out the first whose moment has come.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Scheduled> {
         let ((moment, id), _) = self.by_moment.first_key_value()?;

@@ -25,9 +25,6 @@ use super::schedule::{Schedule, Scheduled};
 /// How much one call drops of each kind at most: a few milliseconds for whoever waits behind it.
 const DROP_STEP: usize = 2_048;
 
-/// A write drops up to this many times what it appended, so that the bounds hold without a pause.
-const TRIM_FACTOR: usize = 4;
-
 /// Everything that the store knows.
 #[derive(Debug)]
 pub(super) struct State {
@@ -228,14 +225,14 @@ impl State {
         self.written(promoted, events)
     }
 
-    /// Drops what is too old, and what a write could not drop by itself. One call does a step; another follows
-    /// until nothing is reported.
+    /// Drops what is too old, and reports it with what writes have dropped. One call does a step; another
+    /// follows until nothing is reported.
     pub(super) fn prune(&mut self, now: Timestamp) -> Pruned {
         let too_old = |at: Timestamp, ttl| at.plus(ttl) <= now;
         let mut left = DROP_STEP;
         while left > 0
             && let Some(at) = self.log.oldest_at()
-            && (too_old(at, self.config.history_ttl) || self.history_is_over())
+            && too_old(at, self.config.history_ttl)
         {
             left -= 1;
             self.drop_event();
@@ -243,7 +240,7 @@ impl State {
         let mut left = DROP_STEP;
         while left > 0
             && let Some(oldest) = self.inbox.oldest()
-            && (too_old(oldest.at, self.config.inbox_ttl) || self.inbox_is_over())
+            && too_old(oldest.at, self.config.inbox_ttl)
         {
             left = left.saturating_sub(self.drop_oldest_item());
         }
@@ -268,16 +265,14 @@ impl State {
         true
     }
 
-    /// Ends a write: what it pushed past a bound goes.
+    /// Ends a write: what it pushed past a bound goes. That is about as much as it appended, so that nobody waits
+    /// long.
     pub(super) fn written<T>(&mut self, value: T, events: Vec<Arc<Event>>) -> Written<T> {
-        let mut left = TRIM_FACTOR * (events.len() + 1);
-        while left > 0 && self.history_is_over() {
-            left -= 1;
+        while self.history_is_over() {
             self.drop_event();
         }
-        let mut left = TRIM_FACTOR * (events.len() + 1);
-        while left > 0 && self.inbox_is_over() {
-            left = left.saturating_sub(self.drop_oldest_item());
+        while self.inbox_is_over() {
+            self.drop_oldest_item();
         }
         self.log.written(value, events)
     }
@@ -291,6 +286,14 @@ impl State {
         self.inbox.items() > self.config.inbox_max_items
             || (self.inbox.items() > 0
                 && self.inbox.bytes() + self.people.row_bytes() > self.config.inbox_max_bytes)
+    }
+
+    /// Counts what is held in each place.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> Vec<usize> {
+        let (log, inbox) = (self.log.held(), self.inbox.held());
+        let (people, keys) = (self.people.held(), self.keys.held());
+        [&log[..], &inbox, &people, &keys, &self.schedule.held()].concat()
     }
 
     fn drop_event(&mut self) {
