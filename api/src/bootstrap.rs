@@ -15,8 +15,7 @@ use anyhow::{Context as _, bail};
 use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
 use application::ports::{
-    Bus, Clock, Encoder, Entropy, Exposition as _, Ids, Mint, Observer, Registry, Seal, Store, Streams,
-    Tokens,
+    Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Registry, Seal, Store, Streams, Tokens,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -99,165 +98,195 @@ struct Node {
     cancel: CancellationToken,
 }
 
-/// What everything else is made with.
-struct Ground {
+/// The ports that everything works with, each with its adapter behind it.
+struct Ports {
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    registry: Arc<dyn Registry>,
+    rights: Arc<Rights>,
+    seal: Arc<dyn Seal>,
+    tokens: Arc<dyn Tokens>,
+    mint: Option<Arc<dyn Mint>>,
+    encoder: Arc<dyn Encoder>,
     clock: Arc<dyn Clock>,
-    ids: Arc<dyn Ids>,
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
     observer: Arc<dyn Observer>,
-    encoder: Arc<dyn Encoder>,
-    tasks: TaskTracker,
-    cancel: CancellationToken,
 }
 
-impl Ground {
-    fn new() -> anyhow::Result<Self> {
+impl Ports {
+    async fn open(config: &Config, tasks: &TaskTracker) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let metrics = Arc::new(Metrics::new()?);
+        let observer: Arc<dyn Observer> = Arc::clone(&metrics) as Arc<dyn Observer>;
+        let seal_key = load_or_create_key(&MemorySettings::default(), &*entropy).await?;
+        let (tokens, mint) = tokens(&config.tokens, &clock, &entropy, tasks)?;
         Ok(Self {
-            clock: Arc::new(SystemClock::start()),
-            ids: Arc::new(SystemIds),
-            entropy: Arc::new(SystemEntropy),
-            observer: Arc::clone(&metrics) as Arc<dyn Observer>,
-            metrics,
+            store: Arc::new(MemoryStore::new(
+                memory(&config.history),
+                Arc::clone(&clock),
+                Arc::clone(&entropy),
+            )),
+            bus: Arc::new(MemoryBus::new()),
+            registry: Arc::new(MemoryRegistry::new(Arc::clone(&clock), Arc::clone(&observer))),
+            rights: Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?)),
+            seal: Arc::new(AeadSeal::new(&seal_key, Arc::clone(&entropy))?),
+            tokens,
+            mint: mint.filter(|_| config.server.mode == Mode::Development),
             encoder: Arc::new(WireEncoder),
-            tasks: TaskTracker::new(),
-            cancel: CancellationToken::new(),
+            clock,
+            entropy,
+            metrics,
+            observer,
         })
+    }
+
+    fn hub(&self) -> HubParts {
+        HubParts {
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+            registry: Arc::clone(&self.registry),
+            rights: Arc::clone(&self.rights),
+            encoder: Arc::clone(&self.encoder),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            observer: Arc::clone(&self.observer),
+        }
+    }
+
+    fn housekeeping(&self) -> Housekeeping {
+        Housekeeping {
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+            observer: Arc::clone(&self.observer),
+        }
+    }
+
+    fn publish(&self, config: &Config) -> Publish {
+        Publish {
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+            rights: Arc::clone(&self.rights),
+            sanitizer: Arc::new(HtmlSanitizer::new()),
+            encoder: Arc::clone(&self.encoder),
+            clock: Arc::clone(&self.clock),
+            ids: Arc::new(SystemIds),
+            observer: Arc::clone(&self.observer),
+            notification_bytes_max: config.limits.max_notification_bytes,
+        }
+    }
+
+    fn subscribe(&self, config: &Config, streams: &Arc<dyn Streams>) -> Subscribe {
+        Subscribe {
+            streams: Arc::clone(streams),
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+            registry: Arc::clone(&self.registry),
+            rights: Arc::clone(&self.rights),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            observer: Arc::clone(&self.observer),
+            node: node_id(&*self.entropy),
+            streams_per_user_max: config.streams.max_per_user,
+        }
+    }
+
+    fn retract(&self) -> Retract {
+        Retract {
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+            rights: Arc::clone(&self.rights),
+        }
+    }
+
+    fn inbox(&self) -> Inbox {
+        Inbox {
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+            rights: Arc::clone(&self.rights),
+        }
+    }
+
+    fn replay(&self) -> Replay {
+        Replay {
+            store: Arc::clone(&self.store),
+            rights: Arc::clone(&self.rights),
+            entropy: Arc::clone(&self.entropy),
+        }
+    }
+
+    fn renew(&self, streams: &Arc<dyn Streams>) -> Renew {
+        Renew {
+            streams: Arc::clone(streams),
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+        }
+    }
+
+    fn tickets(&self) -> Tickets {
+        Tickets {
+            seal: Arc::clone(&self.seal),
+            registry: Arc::clone(&self.registry),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        }
     }
 }
 
 impl Node {
     async fn wire(config: &Config, capacity: Capacity) -> anyhow::Result<Self> {
-        let ground = Ground::new()?;
-        let Ground {
-            clock,
-            ids,
-            entropy,
-            metrics,
-            observer,
-            encoder,
-            tasks,
-            cancel,
-        } = ground;
-        let rights = Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?));
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(
-            memory(&config.history),
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        ));
-        let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new());
-        let registry: Arc<dyn Registry> =
-            Arc::new(MemoryRegistry::new(Arc::clone(&clock), Arc::clone(&observer)));
-        let seal_key = load_or_create_key(&MemorySettings::default(), &*entropy).await?;
-        let seal: Arc<dyn Seal> = Arc::new(AeadSeal::new(&seal_key, Arc::clone(&entropy))?);
-        let (tokens, mint) = tokens(&config.tokens, &clock, &entropy, &tasks)?;
-        let parts = HubParts {
-            store: Arc::clone(&store),
-            bus: Arc::clone(&bus),
-            registry: Arc::clone(&registry),
-            rights: Arc::clone(&rights),
-            encoder: Arc::clone(&encoder),
-            clock: Arc::clone(&clock),
-            entropy: Arc::clone(&entropy),
-            observer: Arc::clone(&observer),
-        };
-        let hub = Hub::start(parts, hub_config(config, capacity), &tasks, &cancel);
-        let streams: Arc<dyn Streams> = Arc::clone(&hub) as Arc<dyn Streams>;
-        let housekeeping = Housekeeping {
-            store: Arc::clone(&store),
-            bus: Arc::clone(&bus),
-            observer: Arc::clone(&observer),
-        };
-        tasks.spawn(worker::run(housekeeping, Arc::clone(&clock), cancel.clone()));
-
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let ready = Arc::new(AtomicBool::new(true));
-        let subscribe = Arc::new(Subscribe {
-            streams: Arc::clone(&streams),
-            store: Arc::clone(&store),
-            bus: Arc::clone(&bus),
-            registry: Arc::clone(&registry),
-            rights: Arc::clone(&rights),
-            clock: Arc::clone(&clock),
-            entropy: Arc::clone(&entropy),
-            observer: Arc::clone(&observer),
-            node: node_id(&*entropy),
-            streams_per_user_max: config.streams.max_per_user,
-        });
-        let inbox = Arc::new(Inbox {
-            store: Arc::clone(&store),
-            bus: Arc::clone(&bus),
-            rights: Arc::clone(&rights),
-        });
-        let renew = Arc::new(Renew {
-            streams: Arc::clone(&streams),
-            store: Arc::clone(&store),
-            bus: Arc::clone(&bus),
-        });
+        let ports = Ports::open(config, &tasks).await?;
+        let hub = Hub::start(ports.hub(), hub_config(config, capacity), &tasks, &cancel);
+        let streams: Arc<dyn Streams> = Arc::clone(&hub) as Arc<dyn Streams>;
+        let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());
+        tasks.spawn(work);
+        let subscribe = Arc::new(ports.subscribe(config, &streams));
+        let inbox = Arc::new(ports.inbox());
+        let renew = Arc::new(ports.renew(&streams));
         let heartbeat = Arc::new(Heartbeat {
             streams: Arc::clone(&streams),
         });
-        let sockets = Arc::new(Arc::new(SocketCalls {
-            tokens: Arc::clone(&tokens),
+        let sockets = Arc::new(SocketCalls {
+            tokens: Arc::clone(&ports.tokens),
             subscribe: Arc::clone(&subscribe),
             heartbeat: Arc::clone(&heartbeat),
             inbox: Arc::clone(&inbox),
             renew: Arc::clone(&renew),
             session_warning: config.streams.session_warning,
             tasks: tasks.clone(),
-        }));
-        let reported = Arc::clone(&streams);
+        });
+        let (metrics, reported) = (Arc::clone(&ports.metrics), Arc::clone(&streams));
         let services = Services {
-            publish: Publish {
-                store: Arc::clone(&store),
-                bus: Arc::clone(&bus),
-                rights: Arc::clone(&rights),
-                sanitizer: Arc::new(HtmlSanitizer::new()),
-                encoder: Arc::clone(&encoder),
-                clock: Arc::clone(&clock),
-                ids,
-                observer: Arc::clone(&observer),
-                notification_bytes_max: config.limits.max_notification_bytes,
-            },
-            retract: Retract {
-                store: Arc::clone(&store),
-                bus,
-                rights: Arc::clone(&rights),
-            },
+            publish: ports.publish(config),
+            retract: ports.retract(),
             inbox,
-            replay: Replay {
-                store: Arc::clone(&store),
-                rights: Arc::clone(&rights),
-                entropy: Arc::clone(&entropy),
-            },
+            replay: ports.replay(),
             subscribe,
             heartbeat,
             renew,
-            tickets: Tickets {
-                seal,
-                registry: Arc::clone(&registry),
-                clock: Arc::clone(&clock),
-                entropy: Arc::clone(&entropy),
-            },
-            sockets,
-            tokens,
-            mint: mint.filter(|_| config.server.mode == Mode::Development),
-            rights,
-            streams,
-            store,
-            registry,
-            encoder,
-            clock,
-            entropy,
-            observer: Arc::clone(&observer),
+            tickets: ports.tickets(),
+            sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),
             config: http_config(config, &ready)?,
+            tokens: ports.tokens,
+            mint: ports.mint,
+            rights: ports.rights,
+            streams,
+            store: ports.store,
+            registry: ports.registry,
+            encoder: ports.encoder,
+            clock: ports.clock,
+            entropy: ports.entropy,
+            observer: Arc::clone(&ports.observer),
         };
         Ok(Self {
             services,
             hub,
             ready,
-            observer,
+            observer: ports.observer,
             tasks,
             cancel,
         })

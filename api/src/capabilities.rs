@@ -100,31 +100,34 @@ fn grants(role: String, table: RoleTable) -> Result<(Role, RoleGrants), Capabili
 
 /// Writes a capability matrix as a file.
 pub fn write(matrix: &Matrix) -> String {
-    let mut text = String::new();
-    for (role, grants) in matrix.rows() {
-        text.push_str(&format!("[roles.{}]\n", role.as_str()));
-        for (name, given) in [("administers", grants.administers), ("audits", grants.audits)] {
-            if given {
-                text.push_str(&format!("{name} = true\n"));
-            }
-        }
-        text.push_str(&format!("[roles.{}.channels]\n", role.as_str()));
-        for (scope, operations) in &grants.channels {
-            let names = [
-                (Operation::Subscribe, "\"subscribe\""),
-                (Operation::History, "\"history\""),
-                (Operation::Publish, "\"publish\""),
-            ];
-            let given: Vec<&str> = names
-                .iter()
-                .filter(|(o, _)| operations.contains(*o))
-                .map(|(_, name)| *name)
-                .collect();
-            text.push_str(&format!("\"{}\" = [{}]\n", scope.as_str(), given.join(", ")));
-        }
-        text.push('\n');
-    }
-    text
+    let roles: Vec<String> = matrix
+        .rows()
+        .map(|(role, grants)| write_role(role, grants))
+        .collect();
+    roles.concat()
+}
+
+fn write_role(role: &Role, grants: &RoleGrants) -> String {
+    let flags = [("administers", grants.administers), ("audits", grants.audits)];
+    let flags = flags
+        .iter()
+        .filter(|(_, given)| *given)
+        .map(|(name, _)| format!("{name} = true\n"));
+    let channels = grants.channels.iter().map(|(scope, operations)| {
+        let names = [
+            (Operation::Subscribe, "\"subscribe\""),
+            (Operation::History, "\"history\""),
+            (Operation::Publish, "\"publish\""),
+        ];
+        let given: Vec<&str> = names
+            .iter()
+            .filter(|(operation, _)| operations.contains(*operation))
+            .map(|(_, name)| *name)
+            .collect();
+        format!("\"{}\" = [{}]\n", scope.as_str(), given.join(", "))
+    });
+    let (role, flags, channels): (_, String, String) = (role.as_str(), flags.collect(), channels.collect());
+    format!("[roles.{role}]\n{flags}[roles.{role}.channels]\n{channels}\n")
 }
 
 fn patterns() -> String {

@@ -1,5 +1,11 @@
 //! Arauto's behaviour, proven from outside: a module for each behaviour.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what is wrong by ending"
+)]
+
 mod accept_loop;
 mod architecture;
 mod autobahn;

@@ -10,6 +10,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+/// Returns the moment. Processes outside live by the real clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "processes outside live by the real clock"
+)]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
 /// A start that takes longer has failed.
 const START: Duration = Duration::from_secs(30);
 
@@ -108,7 +117,7 @@ impl Server {
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
-        let started = Instant::now();
+        let started = now();
         // The port may linger for a moment.
         loop {
             match Self::launch(&self.address.to_string(), self.environment.clone()) {
@@ -133,7 +142,7 @@ impl Server {
 
     /// Waits for its end.
     pub fn wait(mut self, at_most: Duration) -> anyhow::Result<ExitStatus> {
-        let started = Instant::now();
+        let started = now();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
@@ -161,7 +170,7 @@ fn listening(log: impl std::io::Read + Send + 'static) -> anyhow::Result<SocketA
             let _ = said.send(line);
         }
     });
-    let started = Instant::now();
+    let started = now();
     let mut lines = Vec::new();
     while let Some(left) = START.checked_sub(started.elapsed()) {
         let Ok(line) = heard.recv_timeout(left) else { break };

@@ -1,4 +1,4 @@
-//! Frames of event streams and WebSockets.
+//! Frames of event streams and web sockets.
 
 use std::cell::RefCell;
 use std::io::Write;

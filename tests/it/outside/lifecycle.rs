@@ -2,10 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::server::Server;
+use tests::server::{Server, now};
 
 struct Api {
     url: String,
@@ -66,7 +66,7 @@ async fn sigterm_turns_readiness_off_closes_streams_with_closing_and_exits_0_in_
     let mut idle = TcpStream::connect(server.address()).unwrap();
     idle.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n")
         .unwrap();
-    let started = Instant::now();
+    let started = now();
     server.terminate().unwrap();
     for stream in &mut streams {
         let mut rest = String::new();
@@ -103,9 +103,9 @@ async fn a_connection_that_is_open_when_sigterm_comes_is_told_that_the_node_is_n
     assert_eq!(api.ready().await, 200);
     server.terminate().unwrap();
     // Draining has begun once a new connection is refused.
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = now() + Duration::from_secs(5);
     while TcpStream::connect(server.address()).is_ok() {
-        assert!(Instant::now() < deadline, "it still accepts");
+        assert!(now() < deadline, "it still accepts");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     probe.write_all(b"\r\n").unwrap();

@@ -279,14 +279,11 @@ async fn everything_is_marked_up_to_a_cursor_or_to_the_end() {
         );
     }
     assert_eq!(post().send().await.status, 200, "no body at all is an empty one");
-    for body in [
-        r#"{"up_to":"5"}"#,
-        r#"{"up_to":5}"#,
-        r#"{"up_to":"11-5"}"#,
-        r#"{"upto":"10-5"}"#,
-    ] {
+    for body in [r#"{"up_to":"5"}"#, r#"{"up_to":5}"#, r#"{"upto":"10-5"}"#] {
         post().json(body).send().await.refuses(400, "invalid-request");
     }
+    let foreign = post().json(r#"{"up_to":"11-5"}"#).send().await;
+    foreign.refuses(409, "cursor-of-another-history");
 }
 
 #[tokio::test]
