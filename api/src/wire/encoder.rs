@@ -1,4 +1,4 @@
-//! Frames of event streams and web sockets.
+//! Frames of `text/event-stream` and `arauto.v1`.
 
 use std::cell::RefCell;
 use std::io::Write;

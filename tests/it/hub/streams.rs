@@ -70,7 +70,7 @@ impl Stream {
                 .poll_next(&mut Context::from_waker(Waker::noop()))
             {
                 Poll::Ready(Some(Outgoing::Frame(frame))) => {
-                    taken.push(String::from_utf8(frame.to_vec()).unwrap())
+                    taken.push(String::from_utf8(frame.to_vec()).unwrap());
                 }
                 Poll::Ready(Some(Outgoing::KeepAlive)) => taken.push("keep-alive".into()),
                 Poll::Ready(None) => {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use application::ports::{Clock as _, Format, Outgoing, Selection, Store as _, Streams as _, Subscription};
+use application::ports::{
+    Clock as _, Format, Outgoing, Pruned, Selection, Store as _, Streams as _, Subscription,
+};
 use application::subscribe::StreamRequest;
 use domain::capability::{Matrix, Principal, Role};
 use domain::channel::Channel;
@@ -155,7 +157,7 @@ impl World {
                 tokio::time::sleep(Duration::from_secs(*seconds)).await;
             }
             Act::Prune => {
-                while self.node.store.prune().await.map_err(|e| e.to_string())? != Default::default() {}
+                while self.node.store.prune().await.map_err(|e| e.to_string())? != Pruned::default() {}
             }
             Act::Replay { client, limit } => self.replay(client % self.clients.len(), *limit).await?,
             Act::Settle => self.node.settle().await,
@@ -174,7 +176,7 @@ impl World {
         let mut audience = AudienceFields::default();
         match to {
             To::Users(users) => {
-                audience.users = Some(users.iter().map(|u| format!("u-{}", u % USERS)).collect())
+                audience.users = Some(users.iter().map(|u| format!("u-{}", u % USERS)).collect());
             }
             To::Unit(unit) => audience.unit = Some(format!("unit-{}", unit % UNITS)),
             To::Everyone => audience.everyone = Some(true),

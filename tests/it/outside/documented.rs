@@ -1,4 +1,4 @@
-//! The served OpenAPI document holds: what it says is what the service does.
+//! The served `OpenAPI` document holds: what it says is what the service does.
 
 use std::process::Command;
 
