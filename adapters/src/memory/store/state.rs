@@ -242,7 +242,7 @@ impl State {
             && let Some(oldest) = self.inbox.oldest()
             && too_old(oldest.at, self.config.inbox_ttl)
         {
-            left = left.saturating_sub(self.drop_oldest_item());
+            left = left.saturating_sub(self.drop_oldest_item().unwrap_or(usize::MAX));
         }
         self.fallen.keys += self.keys.drop_over(now, DROP_STEP);
         self.drop_expired(now);
@@ -258,9 +258,11 @@ impl State {
             if left == 0 {
                 return false;
             }
-            left = left.saturating_sub(posted.channels.len().max(1));
             let id = posted.notification.id;
-            self.drop_item(id);
+            let Some(channels) = self.drop_item(id) else {
+                break;
+            };
+            left = left.saturating_sub(channels);
         }
         true
     }
@@ -271,9 +273,7 @@ impl State {
         while self.history_is_over() {
             self.drop_event();
         }
-        while self.inbox_is_over() {
-            self.drop_oldest_item();
-        }
+        while self.inbox_is_over() && self.drop_oldest_item().is_some() {}
         self.log.written(value, events)
     }
 
@@ -301,23 +301,19 @@ impl State {
         self.fallen.events += 1;
     }
 
-    /// Drops the oldest notification from the inbox; returns on how many channels it was.
-    fn drop_oldest_item(&mut self) -> usize {
-        let Some(id) = self.inbox.oldest().map(|posted| posted.notification.id) else {
-            return usize::MAX;
-        };
+    /// Drops the oldest notification from the inbox; returns on how many channels it was, if there was one.
+    fn drop_oldest_item(&mut self) -> Option<usize> {
+        let id = self.inbox.oldest()?.notification.id;
         self.fallen.items += 1;
         self.drop_item(id)
     }
 
-    fn drop_item(&mut self, id: NotificationId) -> usize {
-        let Some(posted) = self.inbox.remove(id) else {
-            return usize::MAX;
-        };
+    fn drop_item(&mut self, id: NotificationId) -> Option<usize> {
+        let posted = self.inbox.remove(id)?;
         for (position, channel) in posted.places() {
             self.people.drop_rows(channel, position);
         }
-        posted.channels.len()
+        Some(posted.channels.len())
     }
 }
 
