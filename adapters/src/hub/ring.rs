@@ -75,6 +75,8 @@ pub(super) struct Lane {
     channel: Channel,
     /// The last event's position, so that a reader without news takes no lock.
     last: AtomicU64,
+    /// The last event that was evicted from here: whoever stands at or after it has missed nothing of this channel.
+    evicted: AtomicU64,
     /// Held for a search or a push, never over an await.
     entries: Mutex<VecDeque<Arc<Entry>>>,
 }
@@ -84,6 +86,7 @@ impl Lane {
         Self {
             channel,
             last: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
             entries: Mutex::new(VecDeque::new()),
         }
     }
@@ -123,9 +126,19 @@ impl Lane {
             .cloned()
     }
 
+    /// Tells whether an event after the position was evicted from here.
+    fn lost_after(&self, position: Position) -> bool {
+        self.evicted.load(Ordering::Acquire) > position.0
+    }
+
     fn drop_up_to(&self, position: Position) {
         let mut entries = self.entries();
-        while entries.front().is_some_and(|entry| entry.position() <= position) {
+        while let Some(first) = entries
+            .front()
+            .map(|entry| entry.position())
+            .filter(|first| *first <= position)
+        {
+            self.evicted.store(first.0, Ordering::Release);
             entries.pop_front();
         }
         if entries.is_empty() {
@@ -167,6 +180,15 @@ pub(super) struct Ring {
     order: Mutex<Order>,
 }
 
+/// Whether a reader's lanes know what it may have missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchor {
+    /// It came with a cursor, or fell out of its lanes: only the ring's first position, or the store, can tell.
+    Adrift,
+    /// It has been within the ring while it held its lanes.
+    Anchored,
+}
+
 /// What a reader finds after its position.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -206,6 +228,8 @@ impl Ring {
         for lane in order.lanes.values() {
             lane.drop_up_to(Position(u64::MAX));
             lane.last.store(0, Ordering::Release);
+            // Whatever lay between was never here: nobody who stands before it may take its absence for nothing.
+            lane.evicted.store(at.position.0, Ordering::Release);
         }
         order.slots.clear();
         self.bytes.store(0, Ordering::Release);
@@ -298,11 +322,22 @@ impl Ring {
         }
     }
 
+    /// Says whether a reader at a position, which holds its lanes already, is within the ring.
+    pub(super) fn anchor(&self, at: Cursor) -> Anchor {
+        let within = at.epoch == self.cursor().epoch && at.position.next() >= self.first();
+        if within { Anchor::Anchored } else { Anchor::Adrift }
+    }
+
     /// Finds the first event after a reader's position on its lanes; each lane has a floor of its own.
+    ///
+    /// A reader that has once been within the ring is `Anchored`: from there on its lanes know what was evicted from
+    /// them. It may fall behind the ring's first event, as every quiet reader does between two heartbeats, and has
+    /// still missed nothing.
     pub(super) fn find<'a>(
         &self,
         after: Cursor,
-        lanes: impl Iterator<Item = (&'a Arc<Lane>, Position)>,
+        anchor: &mut Anchor,
+        lanes: impl Iterator<Item = (&'a Arc<Lane>, Position)> + Clone,
     ) -> Found {
         let tip = self.tip();
         let epoch = Epoch(self.epoch.load(Ordering::Acquire));
@@ -313,10 +348,16 @@ impl Ring {
             return Found::NothingUpTo(after.position);
         }
         let next = lanes
+            .clone()
             .filter_map(|(lane, floor)| lane.next_after(after.position.max(floor)))
             .min_by_key(|entry| entry.position())
             .filter(|entry| entry.position() <= tip);
-        if after.position.next() < self.first() {
+        if *anchor == Anchor::Adrift {
+            *anchor = self.anchor(after);
+        }
+        let mut lost = lanes.map(|(lane, floor)| lane.lost_after(after.position.max(floor)));
+        if *anchor == Anchor::Adrift || lost.any(|lost| lost) {
+            *anchor = Anchor::Adrift;
             return Found::Gone;
         }
         match next {
@@ -415,7 +456,11 @@ mod tests {
     fn find(ring: &Ring, after: u64, users: &[&str]) -> Found {
         let channels: Vec<Channel> = users.iter().map(|user| channel(user)).collect();
         let lanes = ring.lanes(channels.iter());
-        ring.find(at(after), lanes.iter().map(|lane| (lane, Position(0))))
+        ring.find(
+            at(after),
+            &mut Anchor::Adrift,
+            lanes.iter().map(|lane| (lane, Position(0))),
+        )
     }
 
     fn found(ring: &Ring, after: u64, users: &[&str]) -> Option<u64> {
@@ -446,7 +491,11 @@ mod tests {
         let (ring, ids) = (ring(1 << 20), CountingIds::default());
         ring.append(EPOCH, &[published(1, "a", &ids), published(2, "a", &ids)]);
         let lanes = ring.lanes([channel("a")].iter());
-        let next = ring.find(at(0), lanes.iter().map(|lane| (lane, Position(1))));
+        let next = ring.find(
+            at(0),
+            &mut Anchor::Adrift,
+            lanes.iter().map(|lane| (lane, Position(1))),
+        );
         assert!(matches!(next, Found::Entry(entry) if entry.position() == Position(2)));
     }
 
@@ -462,6 +511,37 @@ mod tests {
         assert!(matches!(find(&ring, first - 2, &["nobody"]), Found::Gone));
         assert_eq!(found(&ring, first - 1, &["a"]), Some(first));
         assert!(ring.bytes() <= ENTRY_BYTES * 4);
+    }
+
+    #[test]
+    fn a_quiet_reader_behind_the_ring_has_missed_nothing_until_its_own_lane_lost_something() {
+        let (ring, ids) = (ring(ENTRY_BYTES), CountingIds::default());
+        let lanes = ring.lanes([channel("quiet")].iter());
+        let mut anchor = Anchor::Adrift;
+        let mut look = |after| {
+            let lanes = lanes.iter().map(|lane| (lane, Position(0)));
+            ring.find(at(after), &mut anchor, lanes)
+        };
+        assert!(matches!(look(0), Found::NothingUpTo(Position(0))));
+        ring.append(EPOCH, &[published(1, "busy", &ids)]);
+        assert!(matches!(look(0), Found::NothingUpTo(Position(1))));
+        for position in 2..=9 {
+            ring.append(EPOCH, &[published(position, "busy", &ids)]);
+        }
+        assert!(ring.first() > Position(2));
+        assert!(
+            matches!(look(1), Found::NothingUpTo(Position(9))),
+            "nothing was for it"
+        );
+        ring.append(
+            EPOCH,
+            &[published(10, "quiet", &ids), published(11, "busy", &ids)],
+        );
+        ring.append(EPOCH, &[published(12, "busy", &ids)]);
+        assert!(
+            matches!(look(9), Found::Gone),
+            "its own event is gone from the ring"
+        );
     }
 
     #[test]
@@ -482,6 +562,17 @@ mod tests {
         });
         ring.append(EPOCH, &[Arc::clone(&event), retracted]);
         assert_eq!(found(&ring, 0, &["a"]), Some(2));
+    }
+
+    #[test]
+    fn a_ring_that_began_anew_further_on_has_lost_what_lay_between() {
+        let (ring, ids) = (ring(1 << 20), CountingIds::default());
+        let lanes = ring.lanes([channel("a")].iter());
+        let mut anchor = ring.anchor(at(0));
+        ring.append(EPOCH, &[published(1, "a", &ids)]);
+        ring.begin(at(9));
+        let lanes = lanes.iter().map(|lane| (lane, Position(0)));
+        assert!(matches!(ring.find(at(0), &mut anchor, lanes), Found::Gone));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use domain::stream::{CloseReason, Reset, ResetReason};
 
 use super::Hub;
 use super::connection::{BEAT, CLOSE, Connection, KEEP_ALIVE, RIGHTS, SESSION};
-use super::ring::{Entry, Found, Lane, sendable};
+use super::ring::{Anchor, Entry, Found, Lane, sendable};
 
 /// A reader that has fallen out of the ring reads this many events at once: about 64 KiB for the slowest client kept.
 const CATCH_UP_AT_ONCE: usize = 64;
@@ -52,6 +52,7 @@ pub(super) struct Reader {
     pub(super) joined: Vec<Joined>,
     /// Everything up to here was sent or was not for this reader.
     pub(super) position: Cursor,
+    pub(super) anchor: Anchor,
     /// The greatest id that the client was given.
     pub(super) told: Position,
     /// What comes before the first event.
@@ -107,6 +108,7 @@ impl Reader {
         joined: Vec<Joined>,
         position: Cursor,
     ) -> Self {
+        let anchor = hub.ring.anchor(position);
         Self {
             hub,
             connection,
@@ -115,6 +117,7 @@ impl Reader {
             joined,
             told: position.position,
             position,
+            anchor,
             prelude: VecDeque::new(),
             catch_up: None,
             frames: 0,
@@ -167,7 +170,7 @@ impl Reader {
                 }
             }
             let lanes = self.joined.iter().map(|joined| (&joined.lane, joined.floor));
-            match self.hub.ring.find(self.position, lanes) {
+            match self.hub.ring.find(self.position, &mut self.anchor, lanes) {
                 Found::Entry(entry) => {
                     if let Some(frame) = self.send(&entry) {
                         return Some(frame);
@@ -266,6 +269,7 @@ impl Reader {
             position: self.told,
         };
         self.catch_up = None;
+        self.anchor = Anchor::Adrift;
         self.position = to;
         self.told = to.position;
         self.hub.observer.saw(&Observation::Reset(reason.as_str()));

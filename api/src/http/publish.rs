@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use application::publish::{IDEMPOTENCY_KEY_MAX_CHARS, Submission};
 use domain::ids::NotificationId;
+use domain::notification::{Draft, FieldError};
 use poem::http::{HeaderName, HeaderValue};
 use poem::web::Data;
 use poem::{IntoResponse, Response};
@@ -18,8 +19,8 @@ pub(crate) use self::batch::{BatchBody, BatchResults};
 pub(crate) use self::draft::DraftBody;
 pub(crate) use self::receipt::ReceiptBody;
 use super::answer::{Answer, Done, header_of};
-use super::problem::{CALLER, JSON_BODY, Kind, Outcome, STORE, causes};
-use super::request::{Caller, Faults, FromTexts, JsonBody, Named, Sent, once};
+use super::problem::{CALLER, JSON_BODY, Kind, Outcome, Problem, STORE, causes};
+use super::request::{Caller, Faults, FromTexts, JsonBody, Named, Sent, once, parse};
 use super::{Group, Services, schema};
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -163,4 +164,10 @@ impl ApiResponse for Receipted {
     fn register(registry: &mut Registry) {
         Answer::<ReceiptBody, 201>::register(registry);
     }
+}
+
+/// Reads the body of `POST /v1/notifications` as the address does, and reports every field that is wrong. Fuzzing
+/// and tools come in here.
+pub fn read_draft(body: &[u8]) -> Result<Draft, Vec<FieldError>> {
+    parse::<DraftBody>(body).map_err(Problem::into_errors)?.draft()
 }

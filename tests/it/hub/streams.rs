@@ -541,3 +541,38 @@ async fn a_ready_node_reports_what_it_holds() {
     assert!(report.tailing && report.ring_bytes > 0);
     node.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_person_never_sees_a_false_reset() {
+    let size = Size {
+        ring_bytes: 400,
+        history_events: 5,
+        ..Size::default()
+    };
+    let node = Node::start(&size, Fault::None).await;
+    let mut stream = Stream::open(&node, person("quiet", &[]), Resume::Live).await;
+    let mut known = None;
+    for _ in 0..10 {
+        // Everything that the person stood at falls out of the history again and again.
+        for _ in 0..20 {
+            to_user(&node, "busy").await;
+        }
+        node.pass(30).await;
+        let frames = stream.take();
+        assert!(
+            !frames.iter().any(|frame| frame.starts_with("reset")),
+            "{frames:?}"
+        );
+        let beat = frames.iter().rev().find_map(|frame| frame.strip_prefix("beat "));
+        known = beat
+            .and_then(|beat| beat.split(' ').next()?.parse().ok())
+            .or(known);
+        drop(stream);
+        to_user(&node, "quiet").await;
+        let resume = Resume::After(known.expect("a heartbeat came"));
+        stream = Stream::open(&node, person("quiet", &[]), resume).await;
+        let frames = stream.take();
+        assert_eq!(frames.len(), 2, "ready and what was missed: {frames:?}");
+        assert_eq!(frames[1], format!("event {}", cursor(&node).await));
+    }
+}
