@@ -11,8 +11,8 @@ const LEFT_OUT: &str = "^/v1/(stream|ws)$";
 /// Enough to try every parameter and field in several wrong ways, and short enough for every run of the gate.
 const EXAMPLES: &str = "40";
 
-/// CPython 3.11 counts the depth of syntax trees once for all threads: where another thread reads a source in between,
-/// it reports "AST constructor recursion depth mismatch" (gh-106905). Threads that only switch when they wait do not.
+/// Python 3.11 counts the depth of syntax trees once for all threads: where another thread reads a source in between,
+/// it reports "AST constructor recursion depth mismatch" (python/cpython issue 106905). Threads that only switch when they wait do not.
 const RUN: &str = "\
 import sys
 sys.setswitchinterval(60)
