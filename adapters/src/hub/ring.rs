@@ -5,8 +5,9 @@
 //!
 //! 1. An event stands in its lane before `tip` reaches it, and a reader takes nothing beyond the `tip` that it
 //!    read first. So it never sees a later event of one channel while an earlier one of another is on its way.
-//! 2. `first` moves before events leave their lanes, and a reader looks at `first` after it looked at the lanes.
-//!    So what it took for "nothing there" was not "just gone".
+//! 2. A lane notes what it evicts before it lets it go, and a reader looks at that note after it looked for news. So
+//!    what it took for "nothing there" was not "just gone". The note counts for readers that have held the lane since
+//!    they were within the ring; others go by `first`, which moves before anything leaves.
 //! 3. Each entry knows its epoch, so nothing of a new history passes for the old one.
 
 use std::collections::{HashMap, VecDeque};
