@@ -1,8 +1,8 @@
 //! The hub: every open stream of this node.
 //!
-//! The [tail](self::tail) follows the log into the [ring](self::ring); [shards](self::shard) wake the connections of
+//! The [tail] follows the log into the [ring]; [shards](self::shard) wake the connections of
 //! an event's channel; each connection's [reader](self::subscription) pulls what follows its position; the
-//! [ticker](self::ticker) asks, once a second, whoever is due. A connection costs a position, its channels and a wake
+//! [ticker] asks, once a second, whoever is due. A connection costs a position, its channels and a wake
 //! flag. There is no queue to fill.
 
 mod beat;
