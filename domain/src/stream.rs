@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cursor::Cursor;
+use crate::time::Timestamp;
 
 /// Why a stream is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,6 +113,14 @@ impl Jitter {
     pub fn of(self, window: Duration) -> Duration {
         window.mul_f64(self.0)
     }
+}
+
+/// A renewal should arrive this long before the end, whatever the network does to it.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(10);
+
+/// Returns the moment before which a session is to be renewed, for sessions warned this long before their end.
+pub fn renew_before(expires_at: Timestamp, warning: Duration) -> Timestamp {
+    expires_at.minus(RENEWAL_MARGIN.min(warning / 2))
 }
 
 /// How clients are spread when they come back.

@@ -42,8 +42,6 @@ use self::ticker::Ticker;
 const SHARD_BACKLOG: usize = 64;
 /// Draining closes streams in this many steps over its window.
 const DRAIN_STEPS: u32 = 50;
-/// A renewal should arrive this long before the end, whatever the network does to it.
-const RENEWAL_MARGIN: Duration = Duration::from_secs(10);
 
 /// The bounds of a hub.
 #[derive(Debug, Clone)]
@@ -216,10 +214,6 @@ impl Hub {
     fn reconnect_after(&self) -> Duration {
         let connections = self.connections().len();
         self.config.spread.delay(connections, self.jitter())
-    }
-
-    fn renewal_margin(&self) -> Duration {
-        RENEWAL_MARGIN.min(self.config.session_warning / 2)
     }
 }
 

@@ -17,7 +17,7 @@ use domain::channel::Channel;
 use domain::cursor::{Cursor, Position};
 use domain::event::Event;
 use domain::ids::ConnectionId;
-use domain::stream::{CloseReason, Reset, ResetReason};
+use domain::stream::{CloseReason, Reset, ResetReason, renew_before};
 
 use super::Hub;
 use super::connection::{BEAT, CLOSE, Connection, KEEP_ALIVE, RIGHTS, SESSION};
@@ -303,7 +303,7 @@ impl Reader {
 
     fn session(&self) -> Bytes {
         let expires_at = self.connection.state().principal.expires_at;
-        let renew_before = expires_at.minus(self.hub.renewal_margin());
+        let renew_before = renew_before(expires_at, self.hub.config.session_warning);
         self.write(&Message::Session {
             expires_at,
             renew_before,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use application::ports::{Selection, TicketId};
 use domain::capability::Principal;
 use domain::stream::Resume;
-use poem::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use poem::http::StatusCode;
 use poem::web::Data;
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::registry::{MetaResponses, Registry};
@@ -17,9 +17,7 @@ use super::problem::{CALLER, Kind, Outcome, Problem, TicketRefusal, causes, tick
 use super::request::{Asked, Faults, MaybeCaller, StreamCookie};
 use super::stream::{ChannelList, Shown, TicketText, redeem, resume};
 use super::{Group, Services};
-
-/// The subprotocol.
-const PROTOCOL: &str = "arauto.v1";
+use crate::socket::{Handshake, NotUpgraded, SUBPROTOCOL};
 
 /// What is known of a WebSocket's client when the handshake is over.
 #[derive(Debug, Clone)]
@@ -82,7 +80,7 @@ impl SocketApi {
         /// These channels alone, up to 50, separated by commas or given repeatedly.
         channels: Asked<ChannelList>,
     ) -> Outcome<SocketAnswer, Upgrading> {
-        check_handshake(request.version(), request.headers())?;
+        check_handshake(request)?;
         if !origins.admits(request.headers()) {
             let detail = "pages of this origin may not open a WebSocket here";
             return Err(Problem::new(Kind::OriginNotAllowed, detail).into());
@@ -113,45 +111,18 @@ impl SocketApi {
     }
 }
 
-/// Checks what RFC 6455, section 4.2.1, asks of a handshake.
-fn check_handshake(http: Version, headers: &HeaderMap) -> Result<(), Problem> {
-    let names = |name, word: &str| {
-        let values = headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        values
-            .flat_map(|value| value.split(','))
-            .any(|part| part.trim().eq_ignore_ascii_case(word))
-    };
-    let version = headers
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .map(HeaderValue::as_bytes);
-    let upgrades = names(header::CONNECTION, "upgrade") && names(header::UPGRADE, "websocket");
-    if http != Version::HTTP_11 || !upgrades || version != Some(b"13") {
-        return Err(Problem::upgrade_required());
-    }
-    if !headers.get(header::SEC_WEBSOCKET_KEY).is_some_and(is_key) {
-        return Err(Problem::field("Sec-WebSocket-Key", "must be 16 bytes in base 64"));
-    }
-    if !names(header::SEC_WEBSOCKET_PROTOCOL, PROTOCOL) {
-        return Err(Problem::field(
-            "Sec-WebSocket-Protocol",
-            format!("must offer {PROTOCOL}"),
-        ));
-    }
-    Ok(())
-}
-
-/// 16 bytes are 22 digits, the last of which has four unused bits that are zero, and two signs of padding.
-fn is_key(value: &HeaderValue) -> bool {
-    let digits = value
-        .as_bytes()
-        .strip_suffix(b"==")
-        .and_then(|digits| digits.split_last_chunk::<1>());
-    digits.is_some_and(|(digits, [last])| {
-        let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-        digits.len() == 21 && digits.iter().all(digit) && matches!(last, b'A' | b'Q' | b'g' | b'w')
+/// Says as a problem what is wrong with a handshake.
+fn check_handshake(request: &Request) -> Result<(), Problem> {
+    let (method, version, headers) = (request.method(), request.version(), request.headers());
+    let checked = Handshake::check(method, version, headers, Some(SUBPROTOCOL));
+    checked.map(drop).map_err(|flaw| match flaw {
+        NotUpgraded::NoWebSocket | NotUpgraded::Version | NotUpgraded::Connection => {
+            Problem::upgrade_required()
+        }
+        NotUpgraded::Key => Problem::field("Sec-WebSocket-Key", "must be 16 bytes in base 64"),
+        NotUpgraded::Subprotocol => {
+            Problem::field("Sec-WebSocket-Protocol", format!("must offer {SUBPROTOCOL}"))
+        }
     })
 }
 

@@ -11,22 +11,17 @@ use async_trait::async_trait;
 use domain::capability::Principal;
 use domain::ids::{ConnectionId, NotificationId};
 use domain::state::Mark;
-use domain::stream::{CloseReason, Resume};
+use domain::stream::{CloseReason, Resume, renew_before};
 use poem::http::StatusCode;
 use poem::{Request, Response};
 use tokio_util::task::TaskTracker;
 
-use super::problem::{Kind, Problem};
+use super::problem::{KEYS_RETRY_AFTER, Kind, Problem};
 use super::{SocketOpening, Sockets};
 use crate::socket::{
     self, CloseCode, Door, Handshake, Hello, Identity, NotOpened, Opened, SUBPROTOCOL, Session, SessionTimes,
     Token,
 };
-
-/// Keys come back with the next fetch.
-const KEYS_RETRY_AFTER: Duration = Duration::from_secs(5);
-/// A renewal should arrive this long before the end, whatever the network does to it.
-const RENEWAL_MARGIN: Duration = Duration::from_secs(10);
 
 /// The use cases that sockets call.
 pub struct SocketCalls {
@@ -176,10 +171,9 @@ impl Session for SocketSession {
             .await
             .map_err(said)?;
         *self.principal.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-        let margin = RENEWAL_MARGIN.min(self.calls.session_warning / 2);
         Ok(SessionTimes {
             expires_at,
-            renew_before: expires_at.minus(margin),
+            renew_before: renew_before(expires_at, self.calls.session_warning),
         })
     }
 }

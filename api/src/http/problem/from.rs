@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Kind, Problem};
 
 /// Keys come back with the next fetch; their cache asks no sooner.
-const KEYS_RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(in crate::http) const KEYS_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Whoever holds the marks of spent tickets comes back within its breaker's time.
 const TICKETS_RETRY_AFTER: Duration = Duration::from_secs(5);

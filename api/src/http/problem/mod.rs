@@ -16,7 +16,9 @@ use poem_openapi::types::Example;
 use serde::Serialize;
 
 pub(crate) use self::causes::{CALLER, Causes, Fails, JSON_BODY, STORE, causes};
-pub(in crate::http) use self::from::{TicketRefusal, tickets_unavailable, token_missing, token_refusal};
+pub(in crate::http) use self::from::{
+    KEYS_RETRY_AFTER, TicketRefusal, tickets_unavailable, token_missing, token_refusal,
+};
 pub(crate) use self::kind::{Kind, PAGES};
 use crate::wire::to_json;
 
