@@ -219,7 +219,16 @@ impl Ports {
     fn renew(&self, streams: &Arc<dyn Streams>) -> Renew {
         Renew {
             streams: Arc::clone(streams),
+            registry: Arc::clone(&self.registry),
             store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+        }
+    }
+
+    fn heartbeat(&self, streams: &Arc<dyn Streams>) -> Heartbeat {
+        Heartbeat {
+            streams: Arc::clone(streams),
+            registry: Arc::clone(&self.registry),
             bus: Arc::clone(&self.bus),
         }
     }
@@ -246,9 +255,7 @@ impl Node {
         let subscribe = Arc::new(ports.subscribe(config, &streams));
         let inbox = Arc::new(ports.inbox());
         let renew = Arc::new(ports.renew(&streams));
-        let heartbeat = Arc::new(Heartbeat {
-            streams: Arc::clone(&streams),
-        });
+        let heartbeat = Arc::new(ports.heartbeat(&streams));
         let sockets = Arc::new(SocketCalls {
             tokens: Arc::clone(&ports.tokens),
             subscribe: Arc::clone(&subscribe),

@@ -5,20 +5,23 @@ use std::time::Duration;
 
 use domain::capability::{Operation, Principal};
 use domain::event::Control;
-use domain::ids::{ConnectionId, NodeId};
+use domain::ids::{ConnectionId, NodeId, UserId};
 use domain::stream::{CloseReason, Resume};
 use domain::time::Timestamp;
 
 use crate::announce::announce;
 use crate::error::Error;
 use crate::ports::{
-    Bus, Clock, Entropy, Format, Observation, Observer, OpenError, OpenStream, Presence, Registry, Selection,
-    Store, StoreError, Streams, Subscription, TicketId,
+    Bus, Clock, Entropy, Format, Observation, Observer, OpenError, OpenStream, Presence, Registry, Reply,
+    Selection, Store, StoreError, Streams, Subscription, TicketId,
 };
 use crate::rights::Rights;
 
 /// `?channels=` names at most this many.
 pub const CHANNELS_MAX: usize = 50;
+
+/// A registry that does not answer is asked again no sooner.
+const REGISTRY_RETRY: Duration = Duration::from_secs(1);
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
@@ -173,14 +176,31 @@ impl From<OpenError> for SubscribeError {
 pub struct Heartbeat {
     /// The open streams of this node.
     pub streams: Arc<dyn Streams>,
+    /// Who holds streams on other nodes.
+    pub registry: Arc<dyn Registry>,
+    /// How replies reach them.
+    pub bus: Arc<dyn Bus>,
 }
 
 impl Heartbeat {
-    /// Takes a reply; somebody else's stream is as unknown as one that never was.
-    pub fn run(&self, person: &Principal, connection: ConnectionId, sequence: u64) -> Result<(), Error> {
-        self.streams
-            .replied(&person.user, connection, sequence)
-            .map_err(|_| Error::NotFound("connection"))
+    /// Takes a reply, on whichever node it arrives; somebody else's stream is as unknown as one that never was.
+    pub async fn run(
+        &self,
+        person: &Principal,
+        connection: ConnectionId,
+        sequence: u64,
+    ) -> Result<(), Error> {
+        let user = &person.user;
+        if self.streams.replied(user, connection, sequence).is_ok() {
+            return Ok(());
+        }
+        theirs(&*self.registry, user, connection).await?;
+        self.bus.forward(Reply {
+            connection,
+            user: user.clone(),
+            sequence,
+        });
+        Ok(())
     }
 }
 
@@ -188,6 +208,8 @@ impl Heartbeat {
 pub struct Renew {
     /// The open streams of this node.
     pub streams: Arc<dyn Streams>,
+    /// Who holds streams on other nodes.
+    pub registry: Arc<dyn Registry>,
     /// The log that carries renewals.
     pub store: Arc<dyn Store>,
     /// Where nodes hear of them.
@@ -195,10 +217,10 @@ pub struct Renew {
 }
 
 impl Renew {
-    /// Renews a stream of the same person and returns when its session ends now.
+    /// Renews a stream of the same person, on whichever node it is, and returns when its session ends now.
     pub async fn run(&self, fresh: Arc<Principal>, connection: ConnectionId) -> Result<Timestamp, Error> {
         if !self.streams.owns(&fresh.user, connection) {
-            return Err(Error::NotFound("connection"));
+            theirs(&*self.registry, &fresh.user, connection).await?;
         }
         let expires_at = fresh.expires_at;
         let written = self
@@ -210,5 +232,20 @@ impl Renew {
             .await?;
         announce(&*self.bus, written).await;
         Ok(expires_at)
+    }
+}
+
+/// Fails unless a stream is this person's, wherever it is.
+async fn theirs(registry: &dyn Registry, user: &UserId, connection: ConnectionId) -> Result<(), Error> {
+    match registry.owner(connection).await {
+        Ok(Some(owner)) if owner == *user => Ok(()),
+        Ok(_) => Err(Error::NotFound("connection")),
+        Err(error) => {
+            tracing::warn!(%error, "nobody could say whose a stream is");
+            Err(Error::Unavailable {
+                part: "registry",
+                retry_after: REGISTRY_RETRY,
+            })
+        }
     }
 }

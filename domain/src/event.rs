@@ -131,4 +131,11 @@ pub enum Control {
         /// Why.
         reason: CloseReason,
     },
+    /// A settings document was written.
+    Changed {
+        /// Its name.
+        document: Arc<str>,
+        /// How often it has been written.
+        version: u64,
+    },
 }

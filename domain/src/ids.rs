@@ -106,13 +106,13 @@ impl fmt::Display for NotificationId {
 }
 
 /// One process of the service, for as long as it lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u32);
 
 /// One open stream. It names its node, so that replies which arrive elsewhere can be forwarded.
 ///
 /// Text form: eight hexadecimal digits of the node, a hyphen, sixteen of the serial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId {
     /// The node that holds the stream.
     pub node: NodeId,

@@ -27,7 +27,7 @@ use domain::event::Event;
 use domain::heartbeat::PaceLimits;
 use domain::stream::{CloseReason, Jitter, ReconnectSpread};
 use domain::time::Timestamp;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -108,6 +108,8 @@ pub struct Hub {
     head: AtomicU64,
     tailing: AtomicBool,
     draining: AtomicBool,
+    /// How often control said that settings have changed.
+    changes: watch::Sender<u64>,
 }
 
 impl Hub {
@@ -135,6 +137,7 @@ impl Hub {
             head: AtomicU64::new(0),
             tailing: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            changes: watch::Sender::new(0),
             store: Arc::clone(&parts.store),
             registry: parts.registry,
             rights: parts.rights,
@@ -165,6 +168,11 @@ impl Hub {
             }
             tokio::time::sleep(window / DRAIN_STEPS).await;
         }
+    }
+
+    /// Returns what moves whenever the log says that settings have changed, or may have.
+    pub fn settings_changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Lets every stream take its rights again, after the capability matrix was replaced.

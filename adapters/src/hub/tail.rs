@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic;
 use std::time::Duration;
 
-use application::ports::{Bus, Doorbell, Head, Listener, Observation, ReadError, Rung, Store, StoreError};
+use application::ports::{
+    Bus, Doorbell, Head, Listener, Observation, ReadError, Reply, Rung, Store, StoreError, Streams as _,
+};
 use domain::cursor::{Cursor, Epoch, Position};
 use domain::event::{Change, Control, Event};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -67,13 +69,23 @@ impl Tail {
     async fn heard(&mut self, rung: Rung) {
         match rung {
             Rung::Doorbell(doorbell) if self.follows(doorbell.epoch) => self.offer(doorbell).await,
+            Rung::Head(head) if self.follows(head.epoch) => self.reach(head).await,
             // Another history, or none yet: the head tells.
-            Rung::Doorbell(_) | Rung::Missed => self.look().await,
+            Rung::Doorbell(_) | Rung::Head(_) | Rung::Missed => self.look().await,
+            Rung::Replies(replies) => self.hub.pass_on(&replies),
         }
     }
 
     fn follows(&self, epoch: Epoch) -> bool {
         self.hub.tailing() && self.hub.ring.cursor().epoch == epoch
+    }
+
+    /// Reads up to where another node says that the log stands.
+    async fn reach(&mut self, head: Cursor) {
+        self.hub.note_head(head);
+        if self.hub.ring.tip() < head.position {
+            self.catch_up().await;
+        }
     }
 
     /// Takes copies: what follows goes in, what came early waits.
@@ -158,6 +170,8 @@ impl Tail {
         self.gap_since = None;
         self.hub.ring.begin(at);
         self.hub.wake_all();
+        // Control may have been among what this node did not see.
+        self.hub.settings_changed();
     }
 
     /// Reads the log from the ring's tip to its head.
@@ -268,6 +282,19 @@ impl Hub {
                 self.schedule_session(&connection, self.clock.now());
                 connection.signal(RIGHTS);
             }
+            Control::Changed { .. } => self.settings_changed(),
+        }
+    }
+
+    fn settings_changed(&self) {
+        self.changes
+            .send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Takes replies that reached other nodes. Those for other nodes' streams are none of ours.
+    fn pass_on(&self, replies: &[Reply]) {
+        for reply in replies {
+            let _ = self.replied(&reply.user, reply.connection, reply.sequence);
         }
     }
 }

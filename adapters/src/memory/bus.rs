@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use application::ports::{Bus, Doorbell, Listener, Rung};
+use application::ports::{Bus, Doorbell, Listener, Reply, Rung};
 use async_trait::async_trait;
 use domain::event::{Change, Event};
 use domain::notification::Notification;
@@ -46,6 +46,10 @@ impl Bus for MemoryBus {
         };
         // Nobody listens: nobody is owed anything.
         let _ = self.ringing.send(rung);
+    }
+
+    fn forward(&self, reply: Reply) {
+        let _ = self.ringing.send(Rung::Replies([reply].into()));
     }
 
     fn listen(&self) -> Box<dyn Listener> {

@@ -1,6 +1,7 @@
 //! The registry of a single node: gone when it ends, and its streams with it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -81,7 +82,8 @@ impl Registry for MemoryRegistry {
             .take(beyond)
             .map(|older| older.connection)
             .collect();
-        streams.push(presence);
+        streams.push(presence.clone());
+        state.owners.insert(presence.connection, presence.user);
         Ok(replaced)
     }
 
@@ -93,10 +95,26 @@ impl Registry for MemoryRegistry {
                 state.streams.remove(user);
             }
         }
+        if state.owners.get(&connection).is_some_and(|owner| owner == user) {
+            state.owners.remove(&connection);
+        }
     }
 
     async fn count(&self) -> Result<usize, RegistryError> {
-        Ok(self.state().streams.values().map(Vec::len).sum())
+        Ok(self.state().owners.len())
+    }
+
+    async fn list(&self, after: Option<ConnectionId>, limit: usize) -> Result<Vec<Presence>, RegistryError> {
+        let state = self.state();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let connections = state.owners.range((from, Bound::Unbounded)).take(limit);
+        Ok(connections
+            .filter_map(|(connection, user)| state.presence(user, *connection).cloned())
+            .collect())
+    }
+
+    async fn owner(&self, connection: ConnectionId) -> Result<Option<UserId>, RegistryError> {
+        Ok(self.state().owners.get(&connection).cloned())
     }
 
     async fn spend(&self, ticket: TicketId, keep: Duration) -> Result<Spent, RegistryError> {
@@ -132,6 +150,8 @@ impl Registry for MemoryRegistry {
 struct State {
     /// Each person's streams, oldest first.
     streams: HashMap<UserId, Vec<Presence>>,
+    /// Whose each stream is.
+    owners: BTreeMap<ConnectionId, UserId>,
     tickets: HashMap<TicketId, Ticket>,
     /// The same tickets by when they are forgotten.
     expiries: BTreeSet<(Duration, TicketId)>,
@@ -140,6 +160,11 @@ struct State {
 }
 
 impl State {
+    fn presence(&self, user: &UserId, connection: ConnectionId) -> Option<&Presence> {
+        let streams = self.streams.get(user)?;
+        streams.iter().find(|stream| stream.connection == connection)
+    }
+
     fn keep(&mut self, id: TicketId, ticket: Ticket, max_bytes: usize) -> Result<(), RegistryError> {
         let held = self.tickets.get(&id).map_or(0, Ticket::bytes);
         let bytes = self.bytes - held + ticket.bytes();

@@ -55,7 +55,8 @@ impl ConnectionsApi {
         }
         services
             .heartbeat
-            .run(&caller.0, id.known("connection")?, sequence)?;
+            .run(&caller.0, id.known("connection")?, sequence)
+            .await?;
         Ok(Done)
     }
 

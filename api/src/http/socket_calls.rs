@@ -148,6 +148,7 @@ impl Session for SocketSession {
         self.calls
             .heartbeat
             .run(&self.principal(), self.connection, sequence)
+            .await
             .map_err(said)
     }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::cursor::Epoch;
+use domain::cursor::{Cursor, Epoch};
 use domain::event::Event;
+use domain::ids::{ConnectionId, UserId};
 
 /// A hint that the log has grown, with copies of the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,11 +16,26 @@ pub struct Doorbell {
     pub events: Arc<[Arc<Event>]>,
 }
 
+/// A reply to a heartbeat that reached another node than the one that holds the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The stream, which names its node.
+    pub connection: ConnectionId,
+    /// Who replied.
+    pub user: UserId,
+    /// Which heartbeat.
+    pub sequence: u64,
+}
+
 /// What a listener hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rung {
-    /// The doorbell.
+    /// The doorbell, with copies.
     Doorbell(Doorbell),
+    /// The log has grown up to here: read it.
+    Head(Cursor),
+    /// Replies to heartbeats, for whichever node holds the streams.
+    Replies(Arc<[Reply]>),
     /// Some may have been missed: read the log.
     Missed,
 }
@@ -34,6 +50,10 @@ pub enum Rung {
 pub trait Bus: Send + Sync {
     /// Rings. Problems are the adapter's to report, not the caller's.
     async fn announce(&self, doorbell: Doorbell);
+
+    /// Passes a reply to a heartbeat on to the node that holds the stream. Never waits: an adapter across a network
+    /// sends several at once. One that is lost counts as a missed reply.
+    fn forward(&self, reply: Reply);
 
     /// Begins to listen.
     fn listen(&self) -> Box<dyn Listener>;

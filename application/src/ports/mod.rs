@@ -9,7 +9,7 @@ mod surroundings;
 mod tokens;
 mod wire;
 
-pub use bus::{Bus, Doorbell, Listener, Rung};
+pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
 pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
 pub use settings::{Document, Settings, SettingsError, Version};
 pub use store::{

@@ -61,6 +61,12 @@ pub trait Registry: Send + Sync {
     /// Counts the streams in the cluster.
     async fn count(&self) -> Result<usize, RegistryError>;
 
+    /// Lists up to `limit` streams of the cluster by connection, beginning after one.
+    async fn list(&self, after: Option<ConnectionId>, limit: usize) -> Result<Vec<Presence>, RegistryError>;
+
+    /// Says whose a stream is, on whichever node; `None` when there is no such stream.
+    async fn owner(&self, connection: ConnectionId) -> Result<Option<UserId>, RegistryError>;
+
     /// Uses a ticket and says what it had been through. The mark is kept for `keep`.
     async fn spend(&self, ticket: TicketId, keep: Duration) -> Result<Spent, RegistryError>;
 

@@ -34,7 +34,9 @@ pub trait Store: Send + Sync {
     /// Stores a batch, one result for each item, in order. Items stand alone: one that is refused changes
     /// nothing for the others. An item whose idempotency key is known at the same digest MUST answer the first
     /// receipt and write nothing; at another digest it MUST be refused with [`Refusal::KeyReused`]; two items of
-    /// one batch with the same key are treated as if they came one after the other.
+    /// one batch with the same key are treated as if they came one after the other. A notification id that is
+    /// already stored counts as a repeat too, so that whoever lost the answer may ask again. An item that the
+    /// store cannot hold is [`Refusal::Unstorable`] and does not touch the others.
     ///
     /// On `Err` nothing is known to be stored; the same call may be repeated with the same keys.
     async fn accept(
@@ -215,6 +217,9 @@ pub enum Refusal {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The store takes everything else but this item.
+    #[error("the store cannot hold this notification")]
+    Unstorable,
 }
 
 /// Where the log stands.

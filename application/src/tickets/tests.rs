@@ -49,6 +49,14 @@ impl Registry for Marks {
         Ok(0)
     }
 
+    async fn list(&self, _: Option<ConnectionId>, _: usize) -> Result<Vec<Presence>, RegistryError> {
+        Ok(Vec::new())
+    }
+
+    async fn owner(&self, _: ConnectionId) -> Result<Option<UserId>, RegistryError> {
+        Ok(None)
+    }
+
     async fn spend(&self, ticket: TicketId, _: Duration) -> Result<Spent, RegistryError> {
         if self.down {
             return Err(RegistryError::Unavailable);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use application::ports::{
     Acceptance, Accepted, Bus, ChannelsQuery, Doorbell, Durability, EventPage, Head, Idempotency, InboxItem,
-    InboxPage, InboxQuery, Listener, Marking, Promoted, Pruned, ReadError, Reader, Recalled, Refusal,
+    InboxPage, InboxQuery, Listener, Marking, Promoted, Pruned, ReadError, Reader, Recalled, Refusal, Reply,
     Retraction, Store, StoreError, Unread, Written,
 };
 use async_trait::async_trait;
@@ -225,6 +225,10 @@ impl Bus for LossyBus {
                 }
             }
         }
+    }
+
+    fn forward(&self, reply: Reply) {
+        self.inner.forward(reply);
     }
 
     fn listen(&self) -> Box<dyn Listener> {

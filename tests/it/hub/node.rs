@@ -135,6 +135,7 @@ impl Node {
             },
             renew: Renew {
                 streams: hub.clone(),
+                registry: registry.clone(),
                 store: store.clone(),
                 bus: bus.clone(),
             },

@@ -7,43 +7,22 @@ use std::time::Duration;
 use domain::channel::Channel;
 use domain::cursor::Position;
 use domain::ids::UserId;
+use domain::standing::{Outlook, OwnMark, Standing, Watermark};
 use domain::state::{ItemState, Mark};
 use domain::time::Timestamp;
 
 use super::view::View;
 
-/// How often a person's "read all" is remembered by itself. Beyond that, the two that lie closest in time become
-/// one: nothing becomes unread, some read moments move to the later of the two.
-const READ_THROUGHS_MAX: usize = 32;
-
 /// How many people are looked at to find some to forget: a bound on the work of one request.
 const FORGET_TRIES: usize = 32;
 
 /// What a mark holds: the row, its place in the person's rows and in the item's list of people.
-const ROW_BYTES: usize = size_of::<Row>() + 2 * size_of::<Position>() + size_of::<UserId>() + 48;
-
-/// Everything up to a place counts as read since a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Watermark {
-    pub(super) position: Position,
-    pub(super) moment: Timestamp,
-}
-
-/// What a person has done with one item by itself. It stands above every watermark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) state: ItemState,
-    /// When it was last taken out of the archive: it goes back by itself no sooner than if it were read then.
-    pub(super) unarchived_at: Option<Timestamp>,
-}
+const ROW_BYTES: usize = size_of::<OwnMark>() + 2 * size_of::<Position>() + size_of::<UserId>() + 48;
 
 #[derive(Debug)]
 pub(super) struct Person {
-    /// Group notifications up to here were there before them.
-    pub(super) first_seen: Watermark,
-    /// Each "read all", ascending in place and moment.
-    pub(super) read_throughs: Vec<Watermark>,
-    pub(super) rows: HashMap<Channel, BTreeMap<Position, Row>>,
+    standing: Standing,
+    rows: HashMap<Channel, BTreeMap<Position, OwnMark>>,
     /// Whether they came by since the hand last passed.
     recent: bool,
 }
@@ -87,8 +66,7 @@ impl People {
         }
         self.make_room(owns);
         let person = Person {
-            first_seen: here,
-            read_throughs: Vec::new(),
+            standing: Standing::begin(here),
             rows: HashMap::new(),
             recent: true,
         };
@@ -122,11 +100,13 @@ impl People {
         let person = self.known.get(user);
         let group = !is_own(channel, user);
         View {
-            first_seen: person.filter(|_| group).map(|person| person.first_seen),
-            read_throughs: person.map_or(&[], |person| &person.read_throughs),
+            outlook: Outlook {
+                first_seen: person.filter(|_| group).map(|person| person.standing.first_seen),
+                read_throughs: person.map_or(&[], |person| &person.standing.read_throughs),
+                archive_read_after: self.archive_read_after,
+                now,
+            },
             rows: person.and_then(|person| person.rows.get(channel)),
-            archive_read_after: self.archive_read_after,
-            now,
         }
     }
 
@@ -144,12 +124,7 @@ impl People {
         };
         let rows = person.rows.entry(channel.clone()).or_default();
         let known = rows.get(&position).copied();
-        let unarchived_at = if mark == Mark::Unarchive {
-            Some(now)
-        } else {
-            known.and_then(|row| row.unarchived_at)
-        };
-        rows.insert(position, Row { state, unarchived_at });
+        rows.insert(position, OwnMark::after(known, state, mark, now));
         if known.is_none() {
             self.rows += 1;
             if !is_own(channel, user) {
@@ -170,7 +145,7 @@ impl People {
         let Some(person) = self.known.get_mut(user) else {
             return false;
         };
-        let mut changed = person.read_through(up_to, now);
+        let mut changed = person.standing.read_through(up_to, now);
         for channel in channels {
             let Some(rows) = person.rows.get_mut(channel) else {
                 continue;
@@ -221,26 +196,6 @@ impl People {
         if rows.is_empty() {
             person.rows.remove(channel);
         }
-    }
-}
-
-impl Person {
-    /// Moves the watermark on; tells whether it moved.
-    fn read_through(&mut self, position: Position, now: Timestamp) -> bool {
-        let last = self.read_throughs.last();
-        if position <= last.map_or(Position(0), |last| last.position) {
-            return false;
-        }
-        // A clock that was set back does not put a later reading before an earlier one.
-        let moment = now.max(last.unwrap_or(&self.first_seen).moment);
-        self.read_throughs.push(Watermark { position, moment });
-        if self.read_throughs.len() > READ_THROUGHS_MAX {
-            let pairs = self.read_throughs.windows(2).enumerate();
-            let gap = |pair: &[Watermark]| pair[1].moment.since(pair[0].moment);
-            let closest = pairs.min_by_key(|(_, pair)| gap(pair)).map_or(0, |(at, _)| at);
-            self.read_throughs.remove(closest);
-        }
-        true
     }
 }
 

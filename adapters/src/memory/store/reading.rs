@@ -7,12 +7,12 @@ use domain::channel::Channel;
 use domain::cursor::Position;
 use domain::event::{Change, Marked, MarkedWhat};
 use domain::ids::{NotificationId, UserId};
+use domain::standing::Watermark;
 use domain::state::Mark;
 use domain::time::Timestamp;
 
 use super::log::distinct;
 use super::merge::merge;
-use super::people::Watermark;
 use super::posted::kind_mark;
 use super::state::State;
 use super::view::Seen;

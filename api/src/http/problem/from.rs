@@ -44,6 +44,7 @@ impl From<Refusal> for Problem {
             Refusal::Full { retry_after, .. } => {
                 Self::new(Kind::CapacityReached, detail).retry_after(retry_after)
             }
+            Refusal::Unstorable => Self::new(Kind::InternalError, detail),
         }
     }
 }

@@ -115,9 +115,12 @@ impl World {
             }),
             heartbeat: Arc::new(Heartbeat {
                 streams: Arc::clone(&streams),
+                registry: Arc::clone(&registry),
+                bus: Arc::clone(&bus),
             }),
             renew: Arc::new(Renew {
                 streams: Arc::clone(&streams),
+                registry: Arc::clone(&registry),
                 store: Arc::clone(&store),
                 bus,
             }),
