@@ -2,11 +2,14 @@
 
 #![warn(missing_docs)]
 
+mod bus;
+mod delay;
 pub mod hub;
 pub mod jwt;
 pub mod memory;
 pub mod metrics;
 mod record;
+pub mod redis;
 pub mod sanitize;
 pub mod seal;
 pub mod system;
