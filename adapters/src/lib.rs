@@ -6,6 +6,7 @@ pub mod hub;
 pub mod jwt;
 pub mod memory;
 pub mod metrics;
+pub mod postgres;
 mod record;
 pub mod sanitize;
 pub mod seal;
