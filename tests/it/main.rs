@@ -14,3 +14,4 @@ mod contract;
 mod encoder;
 mod hub;
 mod outside;
+mod servers;

@@ -1,5 +1,12 @@
-//! What the tests stand on: the service as a process, scripts of other ecosystems, an event-stream parser.
+//! What the tests stand on: the service as a process, the servers that it uses as processes that can be killed, scripts
+//! of other ecosystems, an event-stream parser.
 
+pub mod nginx;
+pub mod port;
+pub mod postgres;
+pub mod process;
+pub mod redis;
 pub mod script;
 pub mod server;
+mod shared;
 pub mod whatwg;
