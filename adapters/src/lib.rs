@@ -8,6 +8,7 @@ pub mod hub;
 pub mod jwt;
 pub mod memory;
 pub mod metrics;
+pub mod postgres;
 mod record;
 pub mod redis;
 pub mod sanitize;

@@ -85,6 +85,11 @@ impl NotificationId {
     pub const fn new(uuid: Uuid) -> Self {
         Self(uuid)
     }
+
+    /// Returns the UUID.
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
 }
 
 impl FromStr for NotificationId {

@@ -1,0 +1,180 @@
+//! Connections: how they are opened, and how long anything may take.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use application::ports::StoreError;
+use deadpool_postgres::{Hook, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_util::task::TaskTracker;
+
+/// A database that takes longer to let somebody in is away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A peer that does not acknowledge for this long is gone, whatever the kernel's patience.
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whoever waits longer for a free connection is told to come back.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(1);
+/// No answer takes longer than what the server itself allows a statement, and the way there and back.
+const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+/// An unavailable database is asked again no sooner.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is none.
+    #[error("the database URL cannot be read")]
+    Url(#[source] tokio_postgres::Error),
+    /// Nobody answers, or nobody lets this service in.
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] tokio_postgres::Error),
+    /// Somebody accepts connections and says nothing.
+    #[error("the database does not answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Silent,
+}
+
+/// Where a database is, and how to speak to it.
+#[derive(Debug, Clone)]
+pub struct Database {
+    config: Config,
+}
+
+impl FromStr for Database {
+    type Err = ConnectError;
+
+    /// Takes `postgres://user:password@host:port/name?options`.
+    fn from_str(url: &str) -> Result<Self, ConnectError> {
+        let mut config = Config::from_str(url).map_err(ConnectError::Url)?;
+        config
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(USER_TIMEOUT)
+            .keepalives_idle(Duration::from_secs(10));
+        Ok(Self { config })
+    }
+}
+
+/// What a connection is for: its name at the server, and how long a statement may take there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Purpose {
+    pub(super) name: &'static str,
+    pub(super) statement: Duration,
+}
+
+impl Purpose {
+    /// The longest that an answer can take: beyond it the server does not answer any more.
+    pub(super) const fn patience(self) -> Duration {
+        self.statement.saturating_add(ANSWER_MARGIN)
+    }
+}
+
+impl Database {
+    /// Returns host and port, for messages. Nothing secret is in them.
+    pub fn place(&self) -> String {
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => "localhost".to_owned(),
+        };
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        format!("{host}:{port}")
+    }
+
+    /// A statement that hangs, and a transaction whose owner was frozen, hold the others up for two seconds at most.
+    /// Commits are flushed: a receipt names what survives a crash.
+    fn config_for(&self, purpose: Purpose) -> Config {
+        let millis = purpose.statement.as_millis();
+        let mut config = self.config.clone();
+        let given = config.get_options().unwrap_or_default().to_owned();
+        config.application_name(purpose.name).options(format!(
+            "{given} -c statement_timeout={millis} -c idle_in_transaction_session_timeout=2000 \
+             -c synchronous_commit=on -c TimeZone=UTC"
+        ));
+        config
+    }
+
+    /// Opens a connection of its own.
+    pub(super) async fn connect(
+        &self,
+        purpose: Purpose,
+        tasks: &TaskTracker,
+    ) -> Result<Client, ConnectError> {
+        let config = self.config_for(purpose);
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(NoTls));
+        let (client, connection) = connecting
+            .await
+            .map_err(|_| ConnectError::Silent)?
+            .map_err(ConnectError::Unreachable)?;
+        let name = purpose.name;
+        tasks.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::warn!(%error, name, "a database connection ended");
+            }
+        });
+        Ok(client)
+    }
+
+    /// Prepares a pool, which connects as it is used and gives out what the hook has verified.
+    pub(super) fn pool_with(
+        &self,
+        purpose: Purpose,
+        size: usize,
+        verified: Hook,
+    ) -> Result<Pool, ConnectError> {
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_config(self.config_for(purpose), NoTls, recycling);
+        let pool = Pool::builder(manager)
+            .max_size(size)
+            .post_create(verified)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(WAIT_TIMEOUT),
+                create: Some(CONNECT_TIMEOUT),
+                recycle: Some(WAIT_TIMEOUT),
+            })
+            .build();
+        // Timeouts without a runtime are the one mistake there is, and a runtime is given.
+        pool.map_err(|_| ConnectError::Silent)
+    }
+}
+
+/// Nothing was written: whoever asked may ask again.
+pub(super) const fn unavailable() -> StoreError {
+    StoreError::Unavailable {
+        retry_after: RETRY_AFTER,
+    }
+}
+
+/// What went wrong with a question to the database.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// No connection.
+    #[error("no connection")]
+    Pool(#[from] PoolError),
+    /// The database, or the way to it.
+    #[error("the database failed")]
+    Postgres(#[from] tokio_postgres::Error),
+    /// No answer in time.
+    #[error("no answer in time")]
+    Silent,
+    /// What is stored cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] crate::record::Unreadable),
+}
+
+impl From<tokio::time::error::Elapsed> for Failure {
+    fn from(_: tokio::time::error::Elapsed) -> Self {
+        Self::Silent
+    }
+}
+
+impl From<Failure> for StoreError {
+    /// Logged here, where it becomes an answer: the caller learns that the store is away, the operator why.
+    fn from(failure: Failure) -> Self {
+        let cause = std::error::Error::source(&failure).map(ToString::to_string);
+        tracing::warn!(error = %failure, cause, "the database did not serve");
+        unavailable()
+    }
+}

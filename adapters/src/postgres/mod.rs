@@ -1,0 +1,13 @@
+//! Postgres: the durable store, and what nodes share beside it.
+//!
+//! Nothing here is shared between purposes that could hold each other up: the writer, the tail, people's reads and
+//! other writes each have connections of their own.
+
+mod connect;
+mod epoch;
+mod migrate;
+mod store;
+
+pub use connect::{ConnectError, Database};
+pub use migrate::{MigrateError, migrate};
+pub use store::{PgStore, PgStoreConfig};

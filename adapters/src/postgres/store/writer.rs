@@ -1,0 +1,339 @@
+//! The writer: one task a node, with a connection of its own, that puts concurrent acceptances into one commit.
+//!
+//! While a batch commits, the next one forms. The log's lock, the insert, the bell and the commit go out in one
+//! flush, so that nobody holds the lock over a round trip.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use application::ports::{Acceptance, Accepted, Observation, Observer, Refusal, StoreError, Written};
+use deadpool_postgres::{ClientWrapper, Pool};
+use domain::cursor::Epoch;
+use domain::event::Event;
+use futures_util::future::join5;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_postgres::error::{DbError, Severity, SqlState};
+
+use super::super::connect::{Failure, Purpose, RETRY_AFTER, unavailable};
+use super::PgStoreConfig;
+use super::append::{LOCK, LOG_LOCK, NOTIFY};
+use super::batch::{ACCEPT, Columns, Outcome, outcome};
+
+/// The name of a full queue among the metrics.
+const FULL: &str = "store_writer";
+/// Requests that wait for the next commit. Beyond it the store says that it is away.
+const QUEUE_MAX: usize = 4_096;
+/// One commit takes at most this many events or bytes; a single request that is larger goes alone.
+const COMMIT_EVENTS_MAX: usize = 1_000;
+const COMMIT_BYTES_MAX: usize = 1024 * 1024;
+/// A request that was not stored within this time is told so.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Between two attempts at an unavailable database.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What became of one request.
+pub(super) type Answer = Result<Written<Vec<Result<Accepted, Refusal>>>, StoreError>;
+
+/// A request that waits for its commit.
+#[derive(Debug)]
+struct Job {
+    items: Vec<Acceptance>,
+    deadline: Instant,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Job {
+    fn events(&self) -> usize {
+        self.items.iter().map(|item| item.plan.channels.len()).sum()
+    }
+
+    fn bytes(&self) -> usize {
+        let bytes = |item: &Acceptance| super::rows::notification_bytes(&item.notification);
+        let bytes: i32 = self.items.iter().map(bytes).fold(0, i32::saturating_add);
+        usize::try_from(bytes).unwrap_or_default()
+    }
+}
+
+/// Hands requests to the writer.
+#[derive(Clone)]
+pub(super) struct WriterHandle {
+    queue: mpsc::Sender<Job>,
+    observer: Arc<dyn Observer>,
+}
+
+impl WriterHandle {
+    /// Waits for the commit that takes these items. Giving up the wait does not take them back.
+    pub(super) async fn accept(&self, items: Vec<Acceptance>) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let deadline = Instant::now() + DEADLINE;
+        let job = Job {
+            items,
+            deadline,
+            answer,
+        };
+        if self.queue.try_send(job).is_err() {
+            self.observer.saw(&Observation::Full(FULL));
+            return Err(unavailable());
+        }
+        // A writer that is gone means shutdown.
+        answered.await.unwrap_or(Err(outcome_unknown()))
+    }
+}
+
+const fn outcome_unknown() -> StoreError {
+    StoreError::OutcomeUnknown {
+        retry_after: RETRY_AFTER,
+    }
+}
+
+/// The task behind the handle. It ends when every handle is gone.
+pub(super) struct Writer {
+    queue: mpsc::Receiver<Job>,
+    /// What did not fit into the last batch.
+    left: Option<Job>,
+    pool: Pool,
+    purpose: Purpose,
+    config: PgStoreConfig,
+}
+
+/// Makes a writer and its handle. The pool MUST hold one connection and be used by nobody else.
+pub(super) fn writer(
+    pool: Pool,
+    purpose: Purpose,
+    config: PgStoreConfig,
+    observer: Arc<dyn Observer>,
+) -> (WriterHandle, Writer) {
+    let (sender, queue) = mpsc::channel(QUEUE_MAX);
+    let handle = WriterHandle {
+        queue: sender,
+        observer,
+    };
+    let writer = Writer {
+        queue,
+        left: None,
+        pool,
+        purpose,
+        config,
+    };
+    (handle, writer)
+}
+
+impl Writer {
+    pub(super) async fn run(mut self) {
+        while let Some(jobs) = self.next_jobs().await {
+            self.serve(jobs).await;
+        }
+    }
+
+    /// Takes what waits, up to the size of one commit.
+    async fn next_jobs(&mut self) -> Option<Vec<Job>> {
+        let first = match self.left.take() {
+            Some(job) => job,
+            None => self.queue.recv().await?,
+        };
+        let (mut events, mut bytes) = (first.events(), first.bytes());
+        let mut jobs = vec![first];
+        while let Ok(job) = self.queue.try_recv() {
+            events += job.events();
+            bytes += job.bytes();
+            if events > COMMIT_EVENTS_MAX || bytes > COMMIT_BYTES_MAX {
+                self.left = Some(job);
+                break;
+            }
+            jobs.push(job);
+        }
+        Some(jobs)
+    }
+
+    async fn serve(&self, jobs: Vec<Job>) {
+        let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else {
+            return;
+        };
+        let items: Vec<&Acceptance> = jobs.iter().flat_map(|job| &job.items).collect();
+        // Whether any of them may be stored although nobody has said so yet.
+        let mut sent = false;
+        let mut outcomes = self.store(&items, deadline, &mut sent).await.map(Vec::into_iter);
+        for job in jobs {
+            let answer = match &mut outcomes {
+                Ok(outcomes) => Ok(gather(outcomes.by_ref().take(job.items.len()))),
+                Err(error) => Err(error.clone()),
+            };
+            // Whoever asked may be gone; what was stored is stored.
+            let _ = job.answer.send(answer);
+        }
+    }
+
+    /// Stores items, one outcome for each, in order. Of several that share a key or an id, each waits for the one
+    /// before it.
+    async fn store(
+        &self,
+        items: &[&Acceptance],
+        deadline: Instant,
+        sent: &mut bool,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; items.len()];
+        let mut open: Vec<usize> = (0..items.len()).collect();
+        while !open.is_empty() {
+            let (round, later) = distinct(items, &open);
+            let batch: Vec<&Acceptance> = round.iter().map(|n| items[*n]).collect();
+            let stored = self.commit_or_split(&batch, deadline, sent).await?;
+            for (n, outcome) in round.into_iter().zip(stored) {
+                outcomes[n] = Some(outcome);
+            }
+            open = later;
+        }
+        Ok(outcomes.into_iter().flatten().collect())
+    }
+
+    /// Commits a batch. Where the database refuses its data, the halves go by themselves, down to the one item that
+    /// cannot be held.
+    async fn commit_or_split(
+        &self,
+        batch: &[&Acceptance],
+        deadline: Instant,
+        sent: &mut bool,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match self.commit(part, deadline, sent).await? {
+                Ok(stored) => outcomes.extend(stored),
+                Err(error) if part.len() == 1 => {
+                    tracing::error!(%error, id = %part[0].notification.id, "a notification cannot be held");
+                    outcomes.push(Outcome {
+                        result: Err(Refusal::Unstorable),
+                        events: Vec::new(),
+                        epoch: Epoch(0),
+                    });
+                }
+                Err(_) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Commits a part until it is known what became of it; the inner error says that its data is refused.
+    async fn commit(
+        &self,
+        part: &[&Acceptance],
+        deadline: Instant,
+        sent: &mut bool,
+    ) -> Result<Result<Vec<Outcome>, tokio_postgres::Error>, StoreError> {
+        loop {
+            let failure = match self.attempt(part, sent).await {
+                Ok(outcomes) => return Ok(Ok(outcomes)),
+                Err(Failure::Postgres(error)) if refuses_data(&error) => return Ok(Err(error)),
+                Err(failure) => failure,
+            };
+            tracing::warn!(error = %failure, cause = cause(&failure), "a commit failed; it is tried again");
+            if Instant::now() + PAUSE >= deadline {
+                return Err(if *sent { outcome_unknown() } else { unavailable() });
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Sends a part once. `sent` says whether an earlier attempt may have committed it, and stays as it is where the
+    /// database says that it rolled back.
+    async fn attempt(&self, part: &[&Acceptance], sent: &mut bool) -> Result<Vec<Outcome>, Failure> {
+        let client = self.pool.get().await?;
+        let again = *sent;
+        let flush = flush(&client, part, &self.config, sent);
+        let rows = match tokio::time::timeout(self.purpose.patience(), flush).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => {
+                if rolled_back(&error) {
+                    *sent = again;
+                }
+                return Err(error.into());
+            }
+            Err(elapsed) => {
+                // Nobody knows what this connection still does.
+                let _ = deadpool_postgres::Object::take(client);
+                return Err(elapsed.into());
+            }
+        };
+        rows.iter()
+            .zip(part)
+            .map(|(row, item)| outcome(row, item, again))
+            .collect()
+    }
+}
+
+/// Sends the whole transaction at once and waits for all its answers.
+async fn flush(
+    client: &ClientWrapper,
+    part: &[&Acceptance],
+    config: &PgStoreConfig,
+    sent: &mut bool,
+) -> Result<Vec<tokio_postgres::Row>, tokio_postgres::Error> {
+    let lock = client.prepare_cached(LOCK).await?;
+    let accept = client.prepare_cached(ACCEPT).await?;
+    let notify = client.prepare_cached(NOTIFY).await?;
+    let columns = Columns::of(part.iter().copied(), config);
+    *sent = true;
+    let parameters = columns.parameters();
+    let (begun, locked, rows, notified, ended) = join5(
+        client.batch_execute("BEGIN"),
+        client.execute(&lock, &[&LOG_LOCK]),
+        client.query(&accept, &parameters),
+        client.execute(&notify, &[]),
+        client.batch_execute("COMMIT"),
+    )
+    .await;
+    // A commit after an error rolls back and says so only by its tag: each answer counts.
+    begun?;
+    locked?;
+    let rows = rows?;
+    notified?;
+    ended?;
+    Ok(rows)
+}
+
+/// Splits what is open into what may go at once and what repeats a key or an id of it.
+fn distinct(items: &[&Acceptance], open: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let (mut keys, mut ids) = (HashSet::new(), HashSet::new());
+    open.iter().partition(|n| {
+        let item = items[**n];
+        let key = item.idempotency.as_ref().map(|key| (&key.publisher, &key.key));
+        ids.insert(item.notification.id) & key.is_none_or(|key| keys.insert(key))
+    })
+}
+
+fn gather(outcomes: impl Iterator<Item = Outcome>) -> Written<Vec<Result<Accepted, Refusal>>> {
+    let mut value = Vec::new();
+    let mut events: Vec<Arc<Event>> = Vec::new();
+    let mut epoch = Epoch(0);
+    for outcome in outcomes {
+        value.push(outcome.result);
+        events.extend(outcome.events);
+        epoch = epoch.max(outcome.epoch);
+    }
+    Written { value, epoch, events }
+}
+
+/// Tells an error in what is to be stored (classes 22 and 23, data and integrity; too large a row; what a trigger
+/// raised) from one in the way to store it.
+fn refuses_data(error: &tokio_postgres::Error) -> bool {
+    let Some(code) = error.code() else {
+        return false;
+    };
+    let class = code.code().get(..2).unwrap_or_default();
+    matches!(class, "22" | "23" | "P0") || *code == SqlState::PROGRAM_LIMIT_EXCEEDED
+}
+
+/// Tells whether the server said no and goes on: the transaction is over and nothing of it remains. A connection that
+/// the server ends may have committed before.
+fn rolled_back(error: &tokio_postgres::Error) -> bool {
+    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+    severity == Some(Severity::Error)
+}
+
+fn cause(failure: &Failure) -> Option<String> {
+    std::error::Error::source(failure).map(ToString::to_string)
+}
