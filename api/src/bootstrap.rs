@@ -1,4 +1,6 @@
-//! Wiring: which adapter stands behind which port. The only file that knows adapters.
+//! Wiring: which adapter stands behind which port. The only room that knows adapters.
+
+mod backends;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use adapters::hub::{Hub, HubConfig, HubParts};
 use adapters::jwt::{Expected, JwtMint, JwtTokens, Keys, Secret};
-use adapters::memory::{MemoryBus, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig};
 use adapters::metrics::Metrics;
 use adapters::sanitize::HtmlSanitizer;
 use adapters::seal::{AeadSeal, load_or_create_key};
@@ -29,8 +30,9 @@ use domain::stream::ReconnectSpread;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::backends::{Backends, Surroundings};
 use crate::capabilities;
-use crate::config::{Config, HistoryConfig, KeySource, Mode, TokensConfig};
+use crate::config::{Config, KeySource, Mode, StoreKind, TokensConfig};
 use crate::http::{HttpConfig, PublicUrl, Services, SocketCalls, routes};
 use crate::server::{Capacity, Ending, Options, Server, Shutdown};
 use crate::wire::WireEncoder;
@@ -88,6 +90,42 @@ pub fn mint(tokens: &TokensConfig) -> anyhow::Result<Arc<dyn Mint>> {
     ))
 }
 
+/// Brings the store's tables up to date and returns what there is to say about it.
+pub async fn migrate(config: &Config) -> anyhow::Result<String> {
+    match config.store.kind {
+        StoreKind::Memory => Ok("nothing to do: the memory store has no tables".to_owned()),
+        StoreKind::Redis => Ok("nothing to do: the redis store has no tables".to_owned()),
+        StoreKind::Postgres => {
+            let applied = backends::bring_up_to_date(&backends::database(config)?).await?;
+            Ok(if applied.is_empty() {
+                "nothing to do: the tables are up to date".to_owned()
+            } else {
+                format!("applied {}", applied.join(", "))
+            })
+        }
+    }
+}
+
+/// Begins a new epoch and returns what there is to say about it.
+pub async fn begin_epoch(config: &Config) -> anyhow::Result<String> {
+    match config.store.kind {
+        StoreKind::Memory => {
+            Ok("nothing to do: the memory store begins a new epoch with every start".to_owned())
+        }
+        StoreKind::Redis => bail!("the store redis is not available in this version yet"),
+        StoreKind::Postgres => {
+            let observer: Arc<dyn Observer> = Arc::new(Metrics::new()?);
+            let tasks = TaskTracker::new();
+            let store = backends::postgres_store(config, Arc::new(SystemEntropy), observer, &tasks).await?;
+            let began = store.begin_epoch().await?;
+            Ok(format!(
+                "epoch {} begins after position {}: every client reloads",
+                began.epoch, began.position
+            ))
+        }
+    }
+}
+
 /// A node, wired.
 struct Node {
     services: Services,
@@ -120,16 +158,19 @@ impl Ports {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let metrics = Arc::new(Metrics::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&metrics) as Arc<dyn Observer>;
-        let seal_key = load_or_create_key(&MemorySettings::default(), &*entropy).await?;
+        let around = Surroundings {
+            clock: &clock,
+            entropy: &entropy,
+            observer: &observer,
+            tasks,
+        };
+        let shared = Backends::open(config, &around).await?;
+        let seal_key = load_or_create_key(&*shared.settings, &*entropy).await?;
         let (tokens, mint) = tokens(&config.tokens, &clock, &entropy, tasks)?;
         Ok(Self {
-            store: Arc::new(MemoryStore::new(
-                memory(&config.history),
-                Arc::clone(&clock),
-                Arc::clone(&entropy),
-            )),
-            bus: Arc::new(MemoryBus::new()),
-            registry: Arc::new(MemoryRegistry::new(Arc::clone(&clock), Arc::clone(&observer))),
+            store: shared.store,
+            bus: shared.bus,
+            registry: shared.registry,
             rights: Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?)),
             seal: Arc::new(AeadSeal::new(&seal_key, Arc::clone(&entropy))?),
             tokens,
@@ -307,18 +348,6 @@ fn matrix(file: Option<&Path>) -> anyhow::Result<Matrix> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("ARAUTO_CAPABILITIES_FILE: {} cannot be read", path.display()))?;
     capabilities::parse(&text).with_context(|| format!("ARAUTO_CAPABILITIES_FILE: {}", path.display()))
-}
-
-fn memory(history: &HistoryConfig) -> MemoryStoreConfig {
-    MemoryStoreConfig {
-        history_ttl: history.ttl,
-        history_max_events: history.max_events,
-        history_max_bytes: history.max_bytes,
-        inbox_ttl: history.inbox_ttl,
-        archive_read_after: history.archive_read_after,
-        key_ttl: history.idempotency_ttl,
-        ..MemoryStoreConfig::default()
-    }
 }
 
 fn hub_config(config: &Config, capacity: Capacity) -> HubConfig {

@@ -56,6 +56,8 @@ pub async fn migrate(database: &Database) -> Result<Vec<String>, MigrateError> {
     let outcome = apply(&mut client).await;
     // The lock goes with the connection.
     drop(client);
+    tasks.close();
+    tasks.wait().await;
     outcome
 }
 

@@ -194,12 +194,14 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         }
         Command::Openapi { format } => print(&openapi::document(format)),
         Command::Migrate => {
-            Config::from_layers(&settings()?)?;
-            print("nothing to do: the memory store has no tables\n")
+            let config = Config::from_layers(&settings()?)?;
+            let said = run_to_end(bootstrap::migrate(&config))?;
+            print(&format!("{said}\n"))
         }
         Command::Epoch(Epoch::New) => {
-            Config::from_layers(&settings()?)?;
-            print("nothing to do: the memory store begins a new epoch with every start\n")
+            let config = Config::from_layers(&settings()?)?;
+            let said = run_to_end(bootstrap::begin_epoch(&config))?;
+            print(&format!("{said}\n"))
         }
         Command::ExampleConfig => print(&example()),
     }
@@ -216,6 +218,15 @@ fn serve(config: Config) -> Result<(), Failure> {
     // Whatever was to be waited for has been: a task that is stuck must not hold the exit up.
     runtime.shutdown_background();
     Ok(outcome?)
+}
+
+/// Runs a command that waits for others.
+fn run_to_end<T>(work: impl Future<Output = anyhow::Result<T>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)?;
+    Ok(runtime.block_on(work)?)
 }
 
 impl Overrides {

@@ -14,6 +14,7 @@ mod prune;
 mod retract;
 mod rows;
 mod schedule;
+mod turns;
 mod writer;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use append::{Entry, written};
 use inbox::Desk;
 use marks::Pen;
 use pools::{History, Pools};
+use turns::Turns;
 use writer::WriterHandle;
 
 pub(super) use append::LOG_LOCK;
@@ -92,6 +94,7 @@ impl Default for PgStoreConfig {
 pub struct PgStore {
     pools: Pools,
     writer: WriterHandle,
+    turns: Turns,
     config: PgStoreConfig,
 }
 
@@ -112,6 +115,7 @@ impl PgStore {
         let store = Self {
             pools,
             writer,
+            turns: Turns::default(),
             config,
         };
         store.head().await?;
@@ -211,6 +215,7 @@ impl Store for PgStore {
         id: NotificationId,
         mark: Mark,
     ) -> Result<Option<Written<Marking>>, StoreError> {
+        let _turn = self.turns.of(&reader.user).await;
         let mut lease = self.pools.writing().await?;
         let pen = Pen {
             archive_read_after: self.config.archive_read_after,
@@ -226,6 +231,7 @@ impl Store for PgStore {
         reader: &Reader,
         up_to: Option<Position>,
     ) -> Result<Written<Unread>, StoreError> {
+        let _turn = self.turns.of(&reader.user).await;
         let mut lease = self.pools.writing().await?;
         let pen = Pen {
             archive_read_after: self.config.archive_read_after,
