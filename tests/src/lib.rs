@@ -10,3 +10,4 @@ pub mod script;
 pub mod server;
 mod shared;
 pub mod whatwg;
+pub mod wire_cut;

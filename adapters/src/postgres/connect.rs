@@ -178,3 +178,38 @@ impl From<Failure> for StoreError {
         unavailable()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PURPOSE: Purpose = Purpose {
+        name: "arauto-test",
+        statement: Duration::from_secs(2),
+    };
+
+    #[test]
+    fn no_connection_can_hold_the_others_up_or_answer_before_the_disk_has_it() {
+        let database: Database = "postgres://u:secret@127.0.0.1:5433/db?options=-csynchronous_commit%3Doff"
+            .parse()
+            .unwrap();
+        let config = database.config_for(PURPOSE);
+        let options = config.get_options().unwrap();
+        for setting in [
+            "statement_timeout=2000",
+            "idle_in_transaction_session_timeout=2000",
+            "synchronous_commit=on",
+        ] {
+            assert!(options.contains(setting), "{options}");
+        }
+        // The last word is the service's own.
+        assert!(options.rfind("synchronous_commit=on") > options.find("synchronous_commit=off"));
+        assert_eq!(database.place(), "127.0.0.1:5433");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_without_being_shown() {
+        let error = "postgres://u:secret@:port".parse::<Database>().unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("secret"), "{error:?}");
+    }
+}

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use domain::time::Timestamp;
 
 mod bounds;
+mod durable;
 mod expiry;
 mod inbox;
 mod marks;
