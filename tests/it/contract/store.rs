@@ -23,6 +23,7 @@ mod on_postgres;
 mod order;
 mod paging;
 mod people;
+mod plans;
 mod property;
 mod publishing;
 mod retraction;
