@@ -1,13 +1,14 @@
 //! Wiring: which adapter stands behind which port. The only room that knows adapters.
 
 mod backends;
+mod commands;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use adapters::hub::{Hub, HubConfig, HubParts};
-use adapters::jwt::{Expected, JwtMint, JwtTokens, Keys, Secret};
 use adapters::metrics::Metrics;
 use adapters::sanitize::HtmlSanitizer;
 use adapters::seal::{AeadSeal, load_or_create_key};
@@ -16,7 +17,8 @@ use anyhow::{Context as _, bail};
 use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
 use application::ports::{
-    Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Registry, Seal, Store, Streams, Tokens,
+    Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Registry, Seal, Settings, Store, Streams,
+    Tokens,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -31,8 +33,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::backends::{Backends, Surroundings};
-use crate::capabilities;
-use crate::config::{Config, KeySource, Mode, StoreKind, TokensConfig};
+pub use self::commands::{begin_epoch, capabilities, migrate, mint, put_capabilities};
+use self::tokens::tokens;
+use crate::config::{Config, Mode};
+use crate::follow::Follower;
 use crate::http::{HttpConfig, PublicUrl, Services, SocketCalls, routes};
 use crate::server::{Capacity, Ending, Options, Server, Shutdown};
 use crate::wire::WireEncoder;
@@ -76,56 +80,6 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
 }
 
-/// Makes what mints tokens, for the command line.
-pub fn mint(tokens: &TokensConfig) -> anyhow::Result<Arc<dyn Mint>> {
-    let KeySource::Secret(secret) = &tokens.key else {
-        bail!("there is no secret to mint tokens with")
-    };
-    let secret = Secret::try_new(secret.expose())?;
-    Ok(minting(
-        &secret,
-        tokens,
-        Arc::new(SystemClock::start()),
-        Arc::new(SystemEntropy),
-    ))
-}
-
-/// Brings the store's tables up to date and returns what there is to say about it.
-pub async fn migrate(config: &Config) -> anyhow::Result<String> {
-    match config.store.kind {
-        StoreKind::Memory => Ok("nothing to do: the memory store has no tables".to_owned()),
-        StoreKind::Redis => Ok("nothing to do: the redis store has no tables".to_owned()),
-        StoreKind::Postgres => {
-            let applied = backends::bring_up_to_date(&backends::database(config)?).await?;
-            Ok(if applied.is_empty() {
-                "nothing to do: the tables are up to date".to_owned()
-            } else {
-                format!("applied {}", applied.join(", "))
-            })
-        }
-    }
-}
-
-/// Begins a new epoch and returns what there is to say about it.
-pub async fn begin_epoch(config: &Config) -> anyhow::Result<String> {
-    match config.store.kind {
-        StoreKind::Memory => {
-            Ok("nothing to do: the memory store begins a new epoch with every start".to_owned())
-        }
-        StoreKind::Redis => bail!("the store redis is not available in this version yet"),
-        StoreKind::Postgres => {
-            let observer: Arc<dyn Observer> = Arc::new(Metrics::new()?);
-            let tasks = TaskTracker::new();
-            let store = backends::postgres_store(config, Arc::new(SystemEntropy), observer, &tasks).await?;
-            let began = store.begin_epoch().await?;
-            Ok(format!(
-                "epoch {} begins after position {}: every client reloads",
-                began.epoch, began.position
-            ))
-        }
-    }
-}
-
 /// A node, wired.
 struct Node {
     services: Services,
@@ -141,6 +95,7 @@ struct Ports {
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
     registry: Arc<dyn Registry>,
+    settings: Arc<dyn Settings>,
     rights: Arc<Rights>,
     seal: Arc<dyn Seal>,
     tokens: Arc<dyn Tokens>,
@@ -172,6 +127,7 @@ impl Ports {
             store: shared.store,
             bus: shared.bus,
             registry: shared.registry,
+            settings: shared.settings,
             rights: Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?)),
             seal: Arc::new(AeadSeal::new(&seal_key, Arc::clone(&entropy))?),
             tokens,
@@ -292,6 +248,15 @@ impl Node {
         let ports = Ports::open(config, &tasks, &cancel).await?;
         let hub = Hub::start(ports.hub(), hub_config(config, capacity), &tasks, &cancel);
         let streams: Arc<dyn Streams> = Arc::clone(&hub) as Arc<dyn Streams>;
+        let rechecking = Arc::clone(&hub);
+        let follower = Follower {
+            settings: Arc::clone(&ports.settings),
+            rights: Arc::clone(&ports.rights),
+            own: (*ports.rights.matrix()).clone(),
+            recheck: Box::new(move || rechecking.recheck_rights()),
+            in_force: 0,
+        };
+        tasks.spawn(follower.run(hub.settings_changes(), cancel.clone()));
         let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());
         tasks.spawn(work);
         let subscribe = Arc::new(ports.subscribe(config, &streams));
@@ -348,7 +313,7 @@ fn matrix(file: Option<&Path>) -> anyhow::Result<Matrix> {
     };
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("ARAUTO_CAPABILITIES_FILE: {} cannot be read", path.display()))?;
-    capabilities::parse(&text).with_context(|| format!("ARAUTO_CAPABILITIES_FILE: {}", path.display()))
+    crate::capabilities::parse(&text).with_context(|| format!("ARAUTO_CAPABILITIES_FILE: {}", path.display()))
 }
 
 fn hub_config(config: &Config, capacity: Capacity) -> HubConfig {
@@ -388,51 +353,6 @@ fn http_config(config: &Config, ready: &Arc<AtomicBool>) -> anyhow::Result<HttpC
         ready: Arc::clone(ready),
         ..HttpConfig::default()
     })
-}
-
-type TokenParts = (Arc<dyn Tokens>, Option<Arc<dyn Mint>>);
-
-fn tokens(
-    config: &TokensConfig,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-    tasks: &TaskTracker,
-) -> anyhow::Result<TokenParts> {
-    let secret = match &config.key {
-        KeySource::Secret(secret) => Some(Secret::try_new(secret.expose())?),
-        KeySource::Generated => {
-            tracing::info!("development mode: a secret for tokens was made up; it is gone with this process");
-            Some(Secret::draw(&**entropy))
-        }
-        KeySource::JwksFile(_) | KeySource::JwksUrl(_) => None,
-    };
-    let keys = match (&config.key, &secret) {
-        (_, Some(secret)) => Keys::secret(secret),
-        (KeySource::JwksFile(path), _) => Keys::file(path)?,
-        (KeySource::JwksUrl(url), _) => Keys::address(url.as_str(), Arc::clone(clock), tasks.clone())?,
-        (KeySource::Secret(_) | KeySource::Generated, None) => bail!("there is no secret"),
-    };
-    let mint = secret
-        .as_ref()
-        .map(|secret| minting(secret, config, Arc::clone(clock), Arc::clone(entropy)));
-    let verifier = JwtTokens::new(keys, expected(config), Arc::clone(clock));
-    Ok((Arc::new(verifier), mint))
-}
-
-fn minting(
-    secret: &Secret,
-    config: &TokensConfig,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-) -> Arc<dyn Mint> {
-    Arc::new(JwtMint::new(secret, expected(config), clock, entropy))
-}
-
-fn expected(config: &TokensConfig) -> Expected {
-    Expected {
-        issuer: config.issuer.clone(),
-        audience: config.audience.clone(),
-    }
 }
 
 /// Random: two nodes of one cluster are told apart, and a node from what it was before a restart.

@@ -69,6 +69,8 @@ fn log_panic(panic: &panic::PanicHookInfo<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
 
     #[test]

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use adapters::buses::Buses;
 use adapters::memory::{MemoryBus, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig};
+use adapters::metrics::Metrics;
 use adapters::postgres::{Database, PgBus, PgSettings, PgStore, PgStoreConfig, migrate};
+use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::{Context as _, bail};
 use application::ports::{Bus, Clock, Entropy, Observer, Registry, Settings, Store};
-use tokio_util::sync::CancellationToken;
+use application::settings::ChangeSettings;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, HistoryConfig, StoreKind};
@@ -125,6 +128,33 @@ fn postgres(history: &HistoryConfig) -> PgStoreConfig {
         key_ttl: history.idempotency_ttl,
         ..PgStoreConfig::default()
     }
+}
+
+/// Opens what changes settings, for the command line. Its tasks end with what is returned beside it.
+pub(super) async fn change_settings(config: &Config) -> anyhow::Result<(ChangeSettings, DropGuard)> {
+    if config.store.kind == StoreKind::Memory {
+        bail!(
+            "the memory store has no settings that outlive a node: set ARAUTO_CAPABILITIES_FILE and restart it"
+        );
+    }
+    let cancel = CancellationToken::new();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let observer: Arc<dyn Observer> = Arc::new(Metrics::new()?);
+    let around = Surroundings {
+        clock: &clock,
+        entropy: &entropy,
+        observer: &observer,
+        tasks: &TaskTracker::new(),
+        cancel: &cancel,
+    };
+    let shared = Backends::open(config, &around).await?;
+    let change = ChangeSettings {
+        settings: shared.settings,
+        store: shared.store,
+        bus: shared.bus,
+    };
+    Ok((change, cancel.drop_guard()))
 }
 
 /// Opens the store alone, for the command line.
