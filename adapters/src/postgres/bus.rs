@@ -135,9 +135,8 @@ async fn hear(
                 let _ = rings.send(read(note.payload()));
             }
             Ok(Some(_)) => {}
-            Ok(None) => return Ok(()),
             Err(_) if answers(&client).await => {}
-            Err(_) => return Ok(()),
+            Ok(None) | Err(_) => return Ok(()),
         }
     }
 }
