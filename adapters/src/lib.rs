@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 mod bus;
+pub mod buses;
 mod delay;
 pub mod hub;
 pub mod jwt;

@@ -1,12 +1,14 @@
-//! Wiring: which adapter stands behind which port. The only file that knows adapters.
+//! Wiring: which adapter stands behind which port. The only room that knows adapters.
+
+mod backends;
+mod commands;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use adapters::hub::{Hub, HubConfig, HubParts};
-use adapters::jwt::{Expected, JwtMint, JwtTokens, Keys, Secret};
-use adapters::memory::{MemoryBus, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig};
 use adapters::metrics::Metrics;
 use adapters::sanitize::HtmlSanitizer;
 use adapters::seal::{AeadSeal, load_or_create_key};
@@ -15,7 +17,8 @@ use anyhow::{Context as _, bail};
 use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
 use application::ports::{
-    Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Registry, Seal, Store, Streams, Tokens,
+    Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Registry, Seal, Settings, Store, Streams,
+    Tokens,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -29,8 +32,11 @@ use domain::stream::ReconnectSpread;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::capabilities;
-use crate::config::{Config, HistoryConfig, KeySource, Mode, TokensConfig};
+use self::backends::{Backends, Surroundings};
+pub use self::commands::{begin_epoch, capabilities, migrate, mint, put_capabilities};
+use self::tokens::tokens;
+use crate::config::{Config, Mode};
+use crate::follow::Follower;
 use crate::http::{HttpConfig, PublicUrl, Services, SocketCalls, routes};
 use crate::server::{Capacity, Ending, Options, Server, Shutdown};
 use crate::wire::WireEncoder;
@@ -74,20 +80,6 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
 }
 
-/// Makes what mints tokens, for the command line.
-pub fn mint(tokens: &TokensConfig) -> anyhow::Result<Arc<dyn Mint>> {
-    let KeySource::Secret(secret) = &tokens.key else {
-        bail!("there is no secret to mint tokens with")
-    };
-    let secret = Secret::try_new(secret.expose())?;
-    Ok(minting(
-        &secret,
-        tokens,
-        Arc::new(SystemClock::start()),
-        Arc::new(SystemEntropy),
-    ))
-}
-
 /// A node, wired.
 struct Node {
     services: Services,
@@ -103,6 +95,7 @@ struct Ports {
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
     registry: Arc<dyn Registry>,
+    settings: Arc<dyn Settings>,
     rights: Arc<Rights>,
     seal: Arc<dyn Seal>,
     tokens: Arc<dyn Tokens>,
@@ -115,21 +108,26 @@ struct Ports {
 }
 
 impl Ports {
-    async fn open(config: &Config, tasks: &TaskTracker) -> anyhow::Result<Self> {
+    async fn open(config: &Config, tasks: &TaskTracker, cancel: &CancellationToken) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let metrics = Arc::new(Metrics::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&metrics) as Arc<dyn Observer>;
-        let seal_key = load_or_create_key(&MemorySettings::default(), &*entropy).await?;
+        let around = Surroundings {
+            clock: &clock,
+            entropy: &entropy,
+            observer: &observer,
+            tasks,
+            cancel,
+        };
+        let shared = Backends::open(config, &around).await?;
+        let seal_key = load_or_create_key(&*shared.settings, &*entropy).await?;
         let (tokens, mint) = tokens(&config.tokens, &clock, &entropy, tasks)?;
         Ok(Self {
-            store: Arc::new(MemoryStore::new(
-                memory(&config.history),
-                Arc::clone(&clock),
-                Arc::clone(&entropy),
-            )),
-            bus: Arc::new(MemoryBus::new()),
-            registry: Arc::new(MemoryRegistry::new(Arc::clone(&clock), Arc::clone(&observer))),
+            store: shared.store,
+            bus: shared.bus,
+            registry: shared.registry,
+            settings: shared.settings,
             rights: Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?)),
             seal: Arc::new(AeadSeal::new(&seal_key, Arc::clone(&entropy))?),
             tokens,
@@ -247,9 +245,18 @@ impl Node {
     async fn wire(config: &Config, capacity: Capacity) -> anyhow::Result<Self> {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let ready = Arc::new(AtomicBool::new(true));
-        let ports = Ports::open(config, &tasks).await?;
+        let ports = Ports::open(config, &tasks, &cancel).await?;
         let hub = Hub::start(ports.hub(), hub_config(config, capacity), &tasks, &cancel);
         let streams: Arc<dyn Streams> = Arc::clone(&hub) as Arc<dyn Streams>;
+        let rechecking = Arc::clone(&hub);
+        let follower = Follower {
+            settings: Arc::clone(&ports.settings),
+            rights: Arc::clone(&ports.rights),
+            own: (*ports.rights.matrix()).clone(),
+            recheck: Box::new(move || rechecking.recheck_rights()),
+            in_force: 0,
+        };
+        tasks.spawn(follower.run(hub.settings_changes(), cancel.clone()));
         let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());
         tasks.spawn(work);
         let subscribe = Arc::new(ports.subscribe(config, &streams));
@@ -306,19 +313,7 @@ fn matrix(file: Option<&Path>) -> anyhow::Result<Matrix> {
     };
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("ARAUTO_CAPABILITIES_FILE: {} cannot be read", path.display()))?;
-    capabilities::parse(&text).with_context(|| format!("ARAUTO_CAPABILITIES_FILE: {}", path.display()))
-}
-
-fn memory(history: &HistoryConfig) -> MemoryStoreConfig {
-    MemoryStoreConfig {
-        history_ttl: history.ttl,
-        history_max_events: history.max_events,
-        history_max_bytes: history.max_bytes,
-        inbox_ttl: history.inbox_ttl,
-        archive_read_after: history.archive_read_after,
-        key_ttl: history.idempotency_ttl,
-        ..MemoryStoreConfig::default()
-    }
+    crate::capabilities::parse(&text).with_context(|| format!("ARAUTO_CAPABILITIES_FILE: {}", path.display()))
 }
 
 fn hub_config(config: &Config, capacity: Capacity) -> HubConfig {
@@ -358,51 +353,6 @@ fn http_config(config: &Config, ready: &Arc<AtomicBool>) -> anyhow::Result<HttpC
         ready: Arc::clone(ready),
         ..HttpConfig::default()
     })
-}
-
-type TokenParts = (Arc<dyn Tokens>, Option<Arc<dyn Mint>>);
-
-fn tokens(
-    config: &TokensConfig,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-    tasks: &TaskTracker,
-) -> anyhow::Result<TokenParts> {
-    let secret = match &config.key {
-        KeySource::Secret(secret) => Some(Secret::try_new(secret.expose())?),
-        KeySource::Generated => {
-            tracing::info!("development mode: a secret for tokens was made up; it is gone with this process");
-            Some(Secret::draw(&**entropy))
-        }
-        KeySource::JwksFile(_) | KeySource::JwksUrl(_) => None,
-    };
-    let keys = match (&config.key, &secret) {
-        (_, Some(secret)) => Keys::secret(secret),
-        (KeySource::JwksFile(path), _) => Keys::file(path)?,
-        (KeySource::JwksUrl(url), _) => Keys::address(url.as_str(), Arc::clone(clock), tasks.clone())?,
-        (KeySource::Secret(_) | KeySource::Generated, None) => bail!("there is no secret"),
-    };
-    let mint = secret
-        .as_ref()
-        .map(|secret| minting(secret, config, Arc::clone(clock), Arc::clone(entropy)));
-    let verifier = JwtTokens::new(keys, expected(config), Arc::clone(clock));
-    Ok((Arc::new(verifier), mint))
-}
-
-fn minting(
-    secret: &Secret,
-    config: &TokensConfig,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-) -> Arc<dyn Mint> {
-    Arc::new(JwtMint::new(secret, expected(config), clock, entropy))
-}
-
-fn expected(config: &TokensConfig) -> Expected {
-    Expected {
-        issuer: config.issuer.clone(),
-        audience: config.audience.clone(),
-    }
 }
 
 /// Random: two nodes of one cluster are told apart, and a node from what it was before a restart.

@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod capabilities;
 pub mod cli;
 pub mod config;
+mod follow;
 pub mod http;
 pub mod logging;
 pub mod openapi;

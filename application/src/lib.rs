@@ -15,6 +15,7 @@ pub mod publish;
 pub mod replay;
 pub mod retract;
 pub mod rights;
+pub mod settings;
 pub mod stream_start;
 pub mod subscribe;
 #[cfg(feature = "testing")]

@@ -237,8 +237,7 @@ fn values_that_do_not_fit_one_another_are_refused_together() {
 #[test]
 fn what_is_still_to_come_is_refused_by_name() {
     for (variable, value, instead) in [
-        ("ARAUTO_STORE", "postgres", "use memory"),
-        ("ARAUTO_STORE", "redis", "use memory"),
+        ("ARAUTO_STORE", "redis", "use memory or postgres"),
         ("ARAUTO_ABLY_TOKEN_KEY", "app.key:secret", "leave it out"),
         ("ARAUTO_OTLP_ENDPOINT", "http://127.0.0.1:4318", "leave it out"),
     ] {
@@ -253,6 +252,14 @@ fn what_is_still_to_come_is_refused_by_name() {
     assert_eq!(
         unknown,
         "ARAUTO_STORE got \"sqlite\"; it takes memory, redis or postgres"
+    );
+}
+
+#[test]
+fn the_store_postgres_needs_a_database() {
+    assert_eq!(
+        line(with_environment(&[("ARAUTO_STORE", "postgres")])),
+        "ARAUTO_DATABASE_URL is missing: the store postgres needs a database"
     );
 }
 

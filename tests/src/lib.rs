@@ -7,6 +7,8 @@ pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod script;
+pub mod seed;
 pub mod server;
 mod shared;
 pub mod whatwg;
+pub mod wire_cut;

@@ -56,6 +56,8 @@ pub async fn migrate(database: &Database) -> Result<Vec<String>, MigrateError> {
     let outcome = apply(&mut client).await;
     // The lock goes with the connection.
     drop(client);
+    tasks.close();
+    tasks.wait().await;
     outcome
 }
 
@@ -66,9 +68,7 @@ async fn apply(client: &mut Client) -> Result<Vec<String>, MigrateError> {
         .iter()
         .map(refinery::Migration::version)
         .max();
-    let known = known
-        .and_then(|version| i32::try_from(version).ok())
-        .unwrap_or_default();
+    let known = known.unwrap_or_default();
     let found = applied(client).await?;
     if found > known {
         return Err(MigrateError::Future { found, known });

@@ -5,6 +5,7 @@
     reason = "doc comments on arguments are help texts, shown as they stand"
 )]
 
+mod capabilities;
 mod token;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::config::{Config, ConfigError, Flag, Layers, Sources, effective, example};
 use crate::{bootstrap, logging, openapi};
 
+use capabilities::CapabilitiesCommand;
 use token::TokenArgs;
 
 /// A wrong command line or configuration.
@@ -88,6 +90,9 @@ enum Command {
         #[arg(long, value_enum, default_value_t = DocumentFormat::Yaml)]
         format: DocumentFormat,
     },
+    /// Who may do what, for the whole cluster
+    #[command(subcommand)]
+    Capabilities(CapabilitiesCommand),
     /// Bring the store's tables up to date
     Migrate,
     /// The identity of this history of events
@@ -193,13 +198,19 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             print(&format!("{token}\n"))
         }
         Command::Openapi { format } => print(&openapi::document(format)),
+        Command::Capabilities(command) => {
+            let config = Config::from_layers(&settings()?)?;
+            print(&run_to_end(command.run(&config))?)
+        }
         Command::Migrate => {
-            Config::from_layers(&settings()?)?;
-            print("nothing to do: the memory store has no tables\n")
+            let config = Config::from_layers(&settings()?)?;
+            let said = run_to_end(bootstrap::migrate(&config))?;
+            print(&format!("{said}\n"))
         }
         Command::Epoch(Epoch::New) => {
-            Config::from_layers(&settings()?)?;
-            print("nothing to do: the memory store begins a new epoch with every start\n")
+            let config = Config::from_layers(&settings()?)?;
+            let said = run_to_end(bootstrap::begin_epoch(&config))?;
+            print(&format!("{said}\n"))
         }
         Command::ExampleConfig => print(&example()),
     }
@@ -216,6 +227,15 @@ fn serve(config: Config) -> Result<(), Failure> {
     // Whatever was to be waited for has been: a task that is stuck must not hold the exit up.
     runtime.shutdown_background();
     Ok(outcome?)
+}
+
+/// Runs a command that waits for others.
+fn run_to_end<T>(work: impl Future<Output = anyhow::Result<T>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)?;
+    Ok(runtime.block_on(work)?)
 }
 
 impl Overrides {

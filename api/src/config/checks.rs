@@ -133,9 +133,17 @@ fn tokens(layers: &Layers, mode: Mode) -> Result<TokensConfig, ConfigError> {
 }
 
 fn store(layers: &Layers) -> Result<StoreConfig, ConfigError> {
+    let kind = layers.get(&keys::STORE)?;
+    let database_url = layers.find(&keys::DATABASE_URL)?;
+    if kind == StoreKind::Postgres && database_url.is_none() {
+        return Err(ConfigError::Missing {
+            names: keys::DATABASE_URL.variable(),
+            rule: "the store postgres needs a database".to_owned(),
+        });
+    }
     Ok(StoreConfig {
-        kind: layers.get(&keys::STORE)?,
-        database_url: layers.find(&keys::DATABASE_URL)?,
+        kind,
+        database_url,
         redis_url: layers.find(&keys::REDIS_URL)?,
         replays: count(layers.get(&keys::STORE_REPLAYS)?),
     })
@@ -160,8 +168,8 @@ fn refuse_what_is_to_come(layers: &Layers) -> Result<(), ConfigError> {
         got: layers.got(key),
         instead: instead.to_owned(),
     };
-    if layers.get(&keys::STORE)? != StoreKind::Memory {
-        return Err(not_yet(&keys::STORE, "use memory"));
+    if layers.get(&keys::STORE)? == StoreKind::Redis {
+        return Err(not_yet(&keys::STORE, "use memory or postgres"));
     }
     layers.get(&keys::ABLY_ENDPOINT)?;
     let ably: [&dyn Entry; 2] = [&keys::ABLY_PUBLISH_KEY, &keys::ABLY_TOKEN_KEY];

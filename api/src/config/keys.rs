@@ -100,8 +100,8 @@ keys! {
         CAPABILITIES_FILE: PathBuf = unset("the built-in matrix", "/etc/arauto/capabilities.json"), File;
     }
     "Store" {
-        /// Where notifications are kept. `memory` keeps them for as long as the process lives; the others are not
-        /// available in this version yet.
+        /// Where notifications are kept. `memory` keeps them for as long as the process lives, `postgres` through
+        /// a crash of everything; `redis` is not available in this version yet.
         STORE: StoreKind = value("memory"), STORES;
         /// The database, needed by the store `postgres`.
         DATABASE_URL: Secret = secret("none"), Kept::Postgres;

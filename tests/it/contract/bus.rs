@@ -56,7 +56,8 @@ macro_rules! bus_suite {
 }
 
 bus_suite!(memory, super::in_memory);
-bus_suite!(redis, super::super::over_redis::over_redis);
+bus_suite!(postgres, crate::contract::over_postgres::over_postgres);
+bus_suite!(redis, crate::contract::over_redis::over_redis);
 
 struct InMemory;
 

@@ -14,13 +14,16 @@ use async_trait::async_trait;
 use domain::time::Timestamp;
 
 mod bounds;
+mod durable;
 mod expiry;
 mod inbox;
 mod marks;
 mod model;
+mod on_postgres;
 mod order;
 mod paging;
 mod people;
+mod plans;
 mod property;
 mod publishing;
 mod retraction;
@@ -66,9 +69,10 @@ impl Default for Bounds {
     }
 }
 
-/// Runs every case against an adapter, in a module of its name. `$make` returns a future of its factory.
+/// Runs every case against an adapter, in a module of its name. `$make` returns a future of its factory; `$effort` is
+/// how often a naive model is asked beside it.
 macro_rules! store_suite {
-    ($adapter:ident, $make:path) => {
+    ($adapter:ident, $make:path, $effort:expr) => {
         mod $adapter {
             store_suite! { @cases $make;
                 order {
@@ -180,7 +184,7 @@ macro_rules! store_suite {
 
             #[test]
             fn a_naive_model_answers_the_same_after_any_operations() {
-                super::property::a_naive_model_answers_the_same_after_any_operations($make);
+                super::property::a_naive_model_answers_the_same_after_any_operations($make, $effort);
             }
         }
     };
@@ -196,7 +200,16 @@ macro_rules! store_suite {
     };
 }
 
-store_suite!(memory, crate::contract::store::MemoryStores::begin);
+store_suite!(
+    memory,
+    crate::contract::store::MemoryStores::begin,
+    crate::contract::store::property::Effort::AFTER_EACH_STEP
+);
+store_suite!(
+    postgres,
+    crate::contract::store::on_postgres::PgStores::begin,
+    crate::contract::store::property::Effort::AT_THE_END
+);
 
 /// Stores in memory whose time stands until it is moved.
 struct MemoryStores {

@@ -1,5 +1,6 @@
 //! A fresh database for each test, copied from one template.
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -43,11 +44,16 @@ pub async fn database() -> anyhow::Result<Database> {
 impl Database {
     /// Its address.
     pub fn url(&self) -> String {
-        // The configuration's own path is replaced, its parameters stay.
-        let (address, parameters) = self.server.split_once('?').unwrap_or((&self.server, ""));
-        let (server, _) = address.rsplit_once('/').unwrap_or((address, ""));
-        let mark = if parameters.is_empty() { "" } else { "?" };
-        format!("{server}/{}{mark}{parameters}", self.name)
+        url_of(&self.server, &self.name)
+    }
+
+    /// Where its server listens.
+    pub fn address(&self) -> SocketAddr {
+        let (_, rest) = self.server.rsplit_once('@').unwrap_or(("", &self.server));
+        let (place, _) = rest.split_once('/').unwrap_or((rest, ""));
+        place
+            .parse()
+            .unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], 5432)))
     }
 
     /// Opens a connection to it.
@@ -109,12 +115,26 @@ pub(super) fn make_template(server: &str) -> anyhow::Result<()> {
 }
 
 /// What every test's database holds from the start.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "the migrations will be applied here, and may fail"
-)]
-const fn prepare_template(_server: &str, _name: &str) -> anyhow::Result<()> {
-    Ok(())
+fn prepare_template(server: &str, name: &str) -> anyhow::Result<()> {
+    let database: adapters::postgres::Database = url_of(server, name).parse()?;
+    let work = || -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(adapters::postgres::migrate(&database))?;
+        Ok(())
+    };
+    std::thread::scope(|scope| scope.spawn(work).join())
+        .map_err(|_| anyhow::anyhow!("the migration ended badly"))?
+}
+
+/// The address of a database of a server.
+fn url_of(server: &str, name: &str) -> String {
+    // The configuration's own path is replaced, its parameters stay.
+    let (address, parameters) = server.split_once('?').unwrap_or((server, ""));
+    let (server, _) = address.rsplit_once('/').unwrap_or((address, ""));
+    let mark = if parameters.is_empty() { "" } else { "?" };
+    format!("{server}/{name}{mark}{parameters}")
 }
 
 /// Makes the template in a server that was given, once for this run.

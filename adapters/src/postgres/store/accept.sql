@@ -7,10 +7,11 @@ WITH item AS (
     SELECT *
     FROM unnest(
         $1::uuid[], $2::text[], $3::int2[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[],
-        $9::timestamptz[], $10::timestamptz[], $11::int4[], $12::text[], $13::text[], $14::bytea[]
+        $9::timestamptz[], $10::timestamptz[], $11::int4[], $12::text[], $13::text[], $14::bytea[],
+        $21::timestamptz[]
     ) WITH ORDINALITY AS t (
         id, kind, priority, title, body, link, data, requires_ack,
-        expires_at, due_at, bytes, publisher, key, digest, n
+        expires_at, due_at, bytes, publisher, key, digest, published_at, n
     )
 ),
 target AS (
@@ -135,7 +136,7 @@ stored AS (
     )
     SELECT
         fresh.id, fresh.kind, fresh.priority, fresh.title, fresh.body, fresh.link, fresh.data,
-        fresh.requires_ack, fresh.expires_at, store_now(), $21[fresh.n], fresh.bytes,
+        fresh.requires_ack, fresh.expires_at, store_now(), fresh.published_at, fresh.bytes,
         span.first_position, coalesce(span.events, 0), fresh.due_at,
         CASE
             WHEN fresh.due_at IS NOT NULL

@@ -100,7 +100,7 @@ impl<'a> Columns<'a> {
         self.keys.push(key.map(|key| key.key.as_str()));
         self.digests.push(key.map(|key| &key.digest[..]));
         self.published.push(moment(notification.published_at));
-        let n = self.ids.len() as i64;
+        let n = clamp(self.ids.len());
         for channel in &item.plan.channels {
             self.target_items.push(n);
             self.target_channels.push(channel.to_string());

@@ -96,13 +96,13 @@ impl Desk<'_> {
         let meet = self.client.prepare_cached(MEET).await?;
         let standing = self.client.prepare_cached(STANDING).await?;
         let user = self.reader.user.as_str();
-        let (met, begun, row) = join3(
+        let (known, begun, row) = join3(
             self.client.execute(&meet, &[&user]),
             self.client.batch_execute(BEGIN_SNAPSHOT),
             self.client.query_one(&standing, &[&user]),
         )
         .await;
-        met?;
+        known?;
         begun?;
         Person::read(&row?, self.reader, self.archive_read_after)
     }

@@ -132,12 +132,12 @@ async fn meet_and_hold(
     let meet = transaction.prepare_cached(MEET).await?;
     let standing = transaction.prepare_cached(STANDING_HELD).await?;
     let user = reader.user.as_str();
-    let (met, row) = join(
+    let (known, row) = join(
         transaction.execute(&meet, &[&user]),
         transaction.query_one(&standing, &[&user]),
     )
     .await;
-    met?;
+    known?;
     Person::read(&row?, reader, archive_read_after)
 }
 

@@ -8,12 +8,14 @@ mod batch;
 mod inbox;
 mod log;
 mod marks;
+mod met;
 mod person;
 mod pools;
 mod prune;
 mod retract;
 mod rows;
 mod schedule;
+mod turns;
 mod writer;
 
 use std::sync::Arc;
@@ -36,7 +38,9 @@ use super::connect::{ConnectError, Database};
 use append::{Entry, written};
 use inbox::Desk;
 use marks::Pen;
+use met::Met;
 use pools::{History, Pools};
+use turns::Turns;
 use writer::WriterHandle;
 
 pub(super) use append::LOG_LOCK;
@@ -92,6 +96,8 @@ impl Default for PgStoreConfig {
 pub struct PgStore {
     pools: Pools,
     writer: WriterHandle,
+    turns: Turns,
+    met: Met,
     config: PgStoreConfig,
 }
 
@@ -112,6 +118,8 @@ impl PgStore {
         let store = Self {
             pools,
             writer,
+            turns: Turns::default(),
+            met: Met::default(),
             config,
         };
         store.head().await?;
@@ -182,9 +190,14 @@ impl Store for PgStore {
     }
 
     async fn meet(&self, user: &UserId) -> Result<(), StoreError> {
+        if self.met.knows(user) {
+            return Ok(());
+        }
         let lease = self.pools.reading().await?;
         let met = lease.in_time(person::meet(&lease, user)).await;
-        lease.settle(met)
+        lease.settle(met)?;
+        self.met.add(user);
+        Ok(())
     }
 
     async fn inbox(&self, reader: &Reader, query: &InboxQuery) -> Result<InboxPage, StoreError> {
@@ -211,6 +224,7 @@ impl Store for PgStore {
         id: NotificationId,
         mark: Mark,
     ) -> Result<Option<Written<Marking>>, StoreError> {
+        let _turn = self.turns.of(&reader.user).await;
         let mut lease = self.pools.writing().await?;
         let pen = Pen {
             archive_read_after: self.config.archive_read_after,
@@ -226,6 +240,7 @@ impl Store for PgStore {
         reader: &Reader,
         up_to: Option<Position>,
     ) -> Result<Written<Unread>, StoreError> {
+        let _turn = self.turns.of(&reader.user).await;
         let mut lease = self.pools.writing().await?;
         let pen = Pen {
             archive_read_after: self.config.archive_read_after,

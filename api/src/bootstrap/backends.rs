@@ -1,0 +1,171 @@
+//! The parts that nodes share, by the store that is configured.
+
+use std::sync::Arc;
+
+use adapters::buses::Buses;
+use adapters::memory::{MemoryBus, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig};
+use adapters::metrics::Metrics;
+use adapters::postgres::{Database, PgBus, PgSettings, PgStore, PgStoreConfig, migrate};
+use adapters::system::{SystemClock, SystemEntropy};
+use anyhow::{Context as _, bail};
+use application::ports::{Bus, Clock, Entropy, Observer, Registry, Settings, Store};
+use application::settings::ChangeSettings;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, HistoryConfig, StoreKind};
+
+/// The parts that nodes share.
+pub(super) struct Backends {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) settings: Arc<dyn Settings>,
+}
+
+/// What every part may ask for.
+pub(super) struct Surroundings<'a> {
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) entropy: &'a Arc<dyn Entropy>,
+    pub(super) observer: &'a Arc<dyn Observer>,
+    pub(super) tasks: &'a TaskTracker,
+    pub(super) cancel: &'a CancellationToken,
+}
+
+impl Backends {
+    pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::Result<Self> {
+        match config.store.kind {
+            StoreKind::Memory => Ok(Self::memory(config, around)),
+            StoreKind::Postgres => Self::postgres(config, around).await,
+            StoreKind::Redis => bail!("the store redis is not available in this version yet"),
+        }
+    }
+
+    fn memory(config: &Config, around: &Surroundings<'_>) -> Self {
+        let store = MemoryStore::new(
+            memory(&config.history),
+            Arc::clone(around.clock),
+            Arc::clone(around.entropy),
+        );
+        Self {
+            store: Arc::new(store),
+            bus: Arc::new(MemoryBus::new()),
+            registry: Arc::new(MemoryRegistry::new(
+                Arc::clone(around.clock),
+                Arc::clone(around.observer),
+            )),
+            settings: Arc::new(MemorySettings::default()),
+        }
+    }
+
+    async fn postgres(config: &Config, around: &Surroundings<'_>) -> anyhow::Result<Self> {
+        let database = database(config)?;
+        bring_up_to_date(&database).await?;
+        let store = PgStore::open(
+            &database,
+            postgres(&config.history),
+            Arc::clone(around.entropy),
+            Arc::clone(around.observer),
+            around.tasks,
+        )
+        .await
+        .with_context(|| format!("the database at {} cannot be used", database.place()))?;
+        let bell = PgBus::start(
+            &database,
+            Arc::clone(around.observer),
+            around.tasks,
+            around.cancel,
+        );
+        Ok(Self {
+            store: Arc::new(store),
+            bus: Arc::new(Buses::new(vec![Arc::new(MemoryBus::new()), Arc::new(bell)])),
+            settings: Arc::new(PgSettings::open(&database)?),
+            ..Self::memory(config, around)
+        })
+    }
+}
+
+/// Brings the database's schema to this version and says what was done.
+pub(super) async fn bring_up_to_date(database: &Database) -> anyhow::Result<Vec<String>> {
+    let applied = migrate(database)
+        .await
+        .with_context(|| format!("the database at {}", database.place()))?;
+    for name in &applied {
+        tracing::info!(name, "migrated");
+    }
+    Ok(applied)
+}
+
+/// Returns where the database is.
+pub(super) fn database(config: &Config) -> anyhow::Result<Database> {
+    let url = config
+        .store
+        .database_url
+        .as_ref()
+        .context("ARAUTO_DATABASE_URL is missing")?;
+    url.expose().parse().context("ARAUTO_DATABASE_URL")
+}
+
+fn memory(history: &HistoryConfig) -> MemoryStoreConfig {
+    MemoryStoreConfig {
+        history_ttl: history.ttl,
+        history_max_events: history.max_events,
+        history_max_bytes: history.max_bytes,
+        inbox_ttl: history.inbox_ttl,
+        archive_read_after: history.archive_read_after,
+        key_ttl: history.idempotency_ttl,
+        ..MemoryStoreConfig::default()
+    }
+}
+
+fn postgres(history: &HistoryConfig) -> PgStoreConfig {
+    PgStoreConfig {
+        history_ttl: history.ttl,
+        history_max_events: history.max_events,
+        history_max_bytes: history.max_bytes,
+        inbox_ttl: history.inbox_ttl,
+        archive_read_after: history.archive_read_after,
+        key_ttl: history.idempotency_ttl,
+        ..PgStoreConfig::default()
+    }
+}
+
+/// Opens what changes settings, for the command line. Its tasks end with what is returned beside it.
+pub(super) async fn change_settings(config: &Config) -> anyhow::Result<(ChangeSettings, DropGuard)> {
+    if config.store.kind == StoreKind::Memory {
+        bail!(
+            "the memory store has no settings that outlive a node: set ARAUTO_CAPABILITIES_FILE and restart it"
+        );
+    }
+    let cancel = CancellationToken::new();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let observer: Arc<dyn Observer> = Arc::new(Metrics::new()?);
+    let around = Surroundings {
+        clock: &clock,
+        entropy: &entropy,
+        observer: &observer,
+        tasks: &TaskTracker::new(),
+        cancel: &cancel,
+    };
+    let shared = Backends::open(config, &around).await?;
+    let change = ChangeSettings {
+        settings: shared.settings,
+        store: shared.store,
+        bus: shared.bus,
+    };
+    Ok((change, cancel.drop_guard()))
+}
+
+/// Opens the store alone, for the command line.
+pub(super) async fn postgres_store(
+    config: &Config,
+    entropy: Arc<dyn Entropy>,
+    observer: Arc<dyn Observer>,
+    tasks: &TaskTracker,
+) -> anyhow::Result<PgStore> {
+    let database = database(config)?;
+    PgStore::open(&database, postgres(&config.history), entropy, observer, tasks)
+        .await
+        .with_context(|| format!("the database at {} cannot be used", database.place()))
+}
