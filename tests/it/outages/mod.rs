@@ -1,5 +1,6 @@
 //! What nodes have between them dies, hangs and comes back: nobody waits for it, and nobody has to be restarted.
 
+mod postgres_bus;
 mod redis_bus;
 mod redis_registry;
 mod registry;
@@ -37,10 +38,6 @@ impl Tasks {
             _end: cancel.clone().drop_guard(),
             cancel,
         }
-    }
-
-    fn parts(&self) -> (&TaskTracker, &CancellationToken) {
-        (&self.tracker, &self.cancel)
     }
 }
 

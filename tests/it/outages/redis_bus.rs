@@ -21,7 +21,14 @@ struct Node {
 
 fn node(url: &str, node: u32, own: Own, observer: Arc<dyn Observer>) -> Node {
     let (tasks, server) = (Tasks::new(), url.parse::<Server>().unwrap());
-    let bus = RedisBus::start(&server, (NodeId(node), own), &observer, tasks.parts());
+    let bus = RedisBus::start(
+        &server,
+        NodeId(node),
+        own,
+        observer,
+        &tasks.tracker,
+        &tasks.cancel,
+    );
     Node { bus, _tasks: tasks }
 }
 
