@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod postgres;
 mod record;
 pub mod redis;
+mod registry;
 pub mod sanitize;
 pub mod seal;
 pub mod system;

@@ -3,6 +3,10 @@
 mod bus;
 mod connect;
 mod link;
+mod registry;
+mod settings;
 
 pub use bus::{Own, RedisBus};
 pub use connect::{ConnectError, Server};
+pub use registry::RedisRegistry;
+pub use settings::RedisSettings;

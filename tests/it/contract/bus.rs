@@ -56,7 +56,7 @@ macro_rules! bus_suite {
 }
 
 bus_suite!(memory, super::in_memory);
-bus_suite!(redis, super::super::over_redis::buses);
+bus_suite!(redis, super::super::over_redis::over_redis);
 
 struct InMemory;
 

@@ -39,6 +39,7 @@ macro_rules! settings_suite {
 }
 
 settings_suite!(memory, super::in_memory);
+settings_suite!(redis, super::super::over_redis::over_redis);
 
 struct InMemory;
 

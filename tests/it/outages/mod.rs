@@ -1,6 +1,8 @@
 //! What nodes have between them dies, hangs and comes back: nobody waits for it, and nobody has to be restarted.
 
 mod redis_bus;
+mod redis_registry;
+mod registry;
 mod sentinel;
 
 use std::sync::{Arc, Mutex};
