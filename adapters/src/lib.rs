@@ -2,13 +2,17 @@
 
 #![warn(missing_docs)]
 
+mod bus;
 pub mod buses;
+mod delay;
 pub mod hub;
 pub mod jwt;
 pub mod memory;
 pub mod metrics;
 pub mod postgres;
 mod record;
+pub mod redis;
+mod registry;
 pub mod sanitize;
 pub mod seal;
 pub mod system;

@@ -13,5 +13,6 @@ mod config;
 mod contract;
 mod encoder;
 mod hub;
+mod outages;
 mod outside;
 mod servers;

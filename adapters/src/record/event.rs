@@ -78,6 +78,14 @@ impl From<&Event> for EventRecord {
 }
 
 impl EventRecord {
+    /// Returns the id of the notification that it publishes, if it does.
+    pub(crate) fn published(&self) -> Option<&str> {
+        match &self.change {
+            ChangeRecord::Published { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
     /// Reads the event. `content` gives the notification of an id; where it has none any more, the event is erased.
     pub(crate) fn read(
         self,

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters::memory::MemoryBus;
-use application::ports::{Bus, Doorbell, Listener, Rung};
+use application::ports::{Bus, Doorbell, Listener, Reply, Rung};
 use async_trait::async_trait;
 use domain::channel::Channel;
 use domain::cursor::{Cursor, Epoch, Position};
 use domain::event::{Change, Event};
-use domain::ids::NotificationId;
+use domain::ids::{ConnectionId, NodeId, NotificationId};
 use domain::notification::{Content, Notification, NotificationType, Priority};
 use domain::time::Timestamp;
 use futures_util::FutureExt;
@@ -39,6 +39,9 @@ macro_rules! bus_suite {
                 a_listener_that_goes_takes_nobody_along
                 a_large_doorbell_rings_too
                 doorbells_of_several_nodes_are_all_heard
+                a_reply_reaches_the_other_nodes
+                replies_of_many_streams_arrive_whole_and_once
+                replies_and_doorbells_do_not_displace_one_another
             }
         }
     };
@@ -54,6 +57,7 @@ macro_rules! bus_suite {
 
 bus_suite!(memory, super::in_memory);
 bus_suite!(postgres, crate::contract::over_postgres::over_postgres);
+bus_suite!(redis, super::super::over_redis::over_redis);
 
 struct InMemory;
 
@@ -148,14 +152,14 @@ async fn a_doorbell_arrives_as_it_was_rung(factory: &dyn BusFactory) {
     let mut listener = other.listen();
     let rung = doorbell([41, 42]);
     one.announce(rung.clone()).await;
-    let head = Cursor {
+    let head = Rung::Head(Cursor {
         epoch: rung.epoch,
         position: Position(42),
-    };
-    let heard = listener.next().await;
+    });
+    let first = listener.next().await;
     assert!(
-        [Rung::Missed, Rung::Head(head), Rung::Doorbell(rung)].contains(&heard),
-        "{heard:?}"
+        [Rung::Missed, head, Rung::Doorbell(rung)].contains(&first),
+        "{first:?}"
     );
 }
 
@@ -242,4 +246,73 @@ async fn doorbells_of_several_nodes_are_all_heard(factory: &dyn BusFactory) {
     announcers.spawn(ring(other, 200..400));
     hears(&mut listener, 0..400).await;
     announcers.join_all().await;
+}
+
+fn reply(serial: u64) -> Reply {
+    Reply {
+        connection: ConnectionId {
+            node: NodeId(7),
+            serial,
+        },
+        user: format!("u-{serial}").parse().unwrap(),
+        sequence: u64::MAX - serial,
+    }
+}
+
+/// Listens for replies; `None` when some may have been missed.
+async fn replies(listener: &mut Box<dyn Listener>) -> Option<Arc<[Reply]>> {
+    match listener.next().await {
+        Rung::Replies(replies) => Some(replies),
+        Rung::Missed => None,
+        Rung::Doorbell(_) | Rung::Head(_) => panic!("nobody rang"),
+    }
+}
+
+async fn a_reply_reaches_the_other_nodes(factory: &dyn BusFactory) {
+    let [one, other] = factory.open().await;
+    let mut listeners = [other.listen(), other.listen()];
+    one.forward(reply(1));
+    for listener in &mut listeners {
+        let heard = replies(listener).await.expect("one reply is not too much");
+        assert_eq!(*heard, [reply(1)]);
+    }
+}
+
+async fn replies_of_many_streams_arrive_whole_and_once(factory: &dyn BusFactory) {
+    let [one, other] = factory.open().await;
+    let mut listener = other.listen();
+    let mut open: BTreeSet<u64> = (0..2_000).collect();
+    for serial in open.clone() {
+        one.forward(reply(serial));
+    }
+    while !open.is_empty() {
+        let Some(heard) = replies(&mut listener).await else {
+            return;
+        };
+        for reply in heard.iter() {
+            let serial = reply.connection.serial;
+            assert_eq!(*reply, self::reply(serial));
+            assert!(open.remove(&serial), "{serial} came twice");
+        }
+    }
+}
+
+async fn replies_and_doorbells_do_not_displace_one_another(factory: &dyn BusFactory) {
+    let [one, other] = factory.open().await;
+    let mut listener = other.listen();
+    one.announce(doorbell([1])).await;
+    one.forward(reply(1));
+    one.announce(doorbell([2])).await;
+    let (mut replied, mut head) = (false, 0);
+    while !replied || head < 2 {
+        match listener.next().await {
+            Rung::Doorbell(rung) => head = head.max(rung.events[0].position.0),
+            Rung::Head(cursor) => head = head.max(cursor.position.0),
+            Rung::Replies(heard) => {
+                assert_eq!(*heard, [reply(1)]);
+                replied = true;
+            }
+            Rung::Missed => panic!("three messages are not too many"),
+        }
+    }
 }

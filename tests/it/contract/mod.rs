@@ -1,7 +1,9 @@
 //! What each port owes its callers: one suite for each port, the same cases for every adapter.
 
 mod bus;
+mod leases;
 mod over_postgres;
+mod over_redis;
 mod registry;
 mod settings;
 mod store;

@@ -3,6 +3,7 @@
 //! A case moves time by whole hours and looks half an hour to either side of a moment: a registry whose clock runs
 //! on by itself is judged like one whose clock stands.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +41,12 @@ macro_rules! registry_suite {
                 whoever_enters_is_never_named
                 entering_twice_counts_once
                 people_do_not_count_against_one_another
+                of_many_streams_at_once_as_many_as_the_limit_stay
                 whoever_leaves_makes_room
                 leaving_takes_the_persons_own_streams_alone
+                every_node_knows_whose_a_stream_is
+                streams_are_listed_by_connection_in_pages
+                a_list_may_begin_after_a_stream_that_is_gone
                 a_ticket_is_new_to_exactly_one_of_all_who_spend_it
                 tickets_do_not_touch_one_another
                 an_ended_ticket_stays_ended_for_every_node
@@ -65,6 +70,7 @@ macro_rules! registry_suite {
 }
 
 registry_suite!(memory, super::in_memory);
+registry_suite!(redis, super::super::over_redis::over_redis);
 
 struct InMemory {
     clock: Arc<SimClock>,
@@ -191,6 +197,21 @@ async fn people_do_not_count_against_one_another(factory: &dyn RegistryFactory) 
     assert_eq!(nodes[0].count().await, Ok(4));
 }
 
+async fn of_many_streams_at_once_as_many_as_the_limit_stay(factory: &dyn RegistryFactory) {
+    let nodes = Arc::new(factory.open().await);
+    let began = factory.now().await;
+    let mut entering = tokio::task::JoinSet::new();
+    for serial in 1..=12 {
+        let nodes = Arc::clone(&nodes);
+        entering.spawn(async move {
+            let streams = Entering { nodes: &nodes, began };
+            streams.enter("u-1", serial, 5).await
+        });
+    }
+    let named: BTreeSet<u64> = entering.join_all().await.into_iter().flatten().collect();
+    assert_eq!(named.len(), 7, "{named:?}");
+}
+
 async fn whoever_leaves_makes_room(factory: &dyn RegistryFactory) {
     let nodes = factory.open().await;
     let streams = Entering {
@@ -217,6 +238,101 @@ async fn leaving_takes_the_persons_own_streams_alone(factory: &dyn RegistryFacto
     nodes[0].leave(&user("u-1"), connection(9));
     factory.settle().await;
     assert_eq!(nodes[0].count().await, Ok(1));
+    assert_eq!(nodes[0].owner(connection(1)).await, Ok(Some(user("u-1"))));
+    assert!(streams.enter("u-2", 2, 1).await.is_empty());
+    assert_eq!(streams.enter("u-1", 3, 1).await, [1]);
+}
+
+async fn every_node_knows_whose_a_stream_is(factory: &dyn RegistryFactory) {
+    let nodes = factory.open().await;
+    let streams = Entering {
+        nodes: &nodes,
+        began: factory.now().await,
+    };
+    streams.enter("u-1", 1, 5).await;
+    streams.enter("u-2", u64::MAX, 5).await;
+    for node in &nodes {
+        assert_eq!(node.owner(connection(1)).await, Ok(Some(user("u-1"))));
+        assert_eq!(node.owner(connection(u64::MAX)).await, Ok(Some(user("u-2"))));
+        assert_eq!(node.owner(connection(0x10)).await, Ok(None));
+        let elsewhere = ConnectionId {
+            node: NodeId(0),
+            serial: 1,
+        };
+        assert_eq!(node.owner(elsewhere).await, Ok(None));
+    }
+    nodes[1].leave(&user("u-1"), connection(1));
+    factory.settle().await;
+    assert_eq!(nodes[0].owner(connection(1)).await, Ok(None));
+}
+
+async fn streams_are_listed_by_connection_in_pages(factory: &dyn RegistryFactory) {
+    let nodes = factory.open().await;
+    let streams = Entering {
+        nodes: &nodes,
+        began: factory.now().await,
+    };
+    assert_eq!(nodes[0].list(None, 10).await, Ok(vec![]));
+    // Not in the order of their ids, two of one person, on both nodes.
+    for (serial, name) in [
+        (7, "u-1"),
+        (2, "u-2"),
+        (1, "u_1"),
+        (64, "U-1"),
+        (10, "u-1"),
+        (9, "u-3"),
+    ] {
+        streams.enter(name, serial, 5).await;
+    }
+    let presence = |(serial, name)| Presence {
+        connection: connection(serial),
+        user: user(name),
+        opened_at: streams.began.plus(Duration::from_secs(serial)),
+    };
+    let sorted = [
+        (2, "u-2"),
+        (10, "u-1"),
+        (64, "U-1"),
+        (1, "u_1"),
+        (7, "u-1"),
+        (9, "u-3"),
+    ]
+    .map(presence);
+    for limit in [1, 2, 3, 6, 1_000] {
+        let mut listed = Vec::new();
+        loop {
+            let after = listed.last().map(|last: &Presence| last.connection);
+            let page = nodes[1].list(after, limit).await.unwrap();
+            assert!(page.len() <= limit);
+            if page.is_empty() {
+                break;
+            }
+            listed.extend(page);
+        }
+        assert_eq!(listed, sorted, "in pages of {limit}");
+    }
+    assert_eq!(nodes[0].list(None, 0).await, Ok(vec![]));
+}
+
+async fn a_list_may_begin_after_a_stream_that_is_gone(factory: &dyn RegistryFactory) {
+    let nodes = factory.open().await;
+    let streams = Entering {
+        nodes: &nodes,
+        began: factory.now().await,
+    };
+    for serial in [2, 4, 6, 1] {
+        streams.enter("u-1", serial, 5).await;
+    }
+    nodes[0].leave(&user("u-1"), connection(4));
+    factory.settle().await;
+    let listed = nodes[0].list(Some(connection(4)), 10).await.unwrap();
+    let serials: Vec<_> = listed.iter().map(|presence| presence.connection.serial).collect();
+    assert_eq!(serials, [6, 1]);
+    let nobody = ConnectionId {
+        node: NodeId(1),
+        serial: 1,
+    };
+    assert_eq!(nodes[0].list(Some(nobody), 10).await, Ok(vec![]));
 }
 
 async fn a_ticket_is_new_to_exactly_one_of_all_who_spend_it(factory: &dyn RegistryFactory) {

@@ -1,0 +1,45 @@
+-- Enters a stream, and says which older ones of the same person go beyond a limit.
+--
+-- KEYS[1]  the lease of the stream's node
+-- KEYS[2]  the streams of that node: a sorted set, all scores 0, of "serial opened user"
+-- KEYS[3]  the person's streams: a sorted set of connections by when they were opened
+-- ARGV[1]  what keys begin with
+-- ARGV[2]  the connection: eight digits of the node, a hyphen, the serial
+-- ARGV[3]  when it was opened, in milliseconds since 1970
+-- ARGV[4]  the person
+-- ARGV[5]  the limit
+-- Result   the connections beyond the limit, oldest first; nothing (nil) when the node has no lease
+--
+-- Atomic, because two nodes that look before either has written would both find room. Streams of nodes without a lease
+-- do not count and are taken out here; so the keys of their leases are made here, which a Redis cluster does not allow.
+local lease, node_streams, user_streams = KEYS[1], KEYS[2], KEYS[3]
+local prefix, connection, opened, user, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+
+if redis.call('EXISTS', lease) == 0 then
+  return false
+end
+
+local serial = string.sub(connection, 10)
+redis.call('ZREMRANGEBYLEX', node_streams, '[' .. serial .. ' ', '(' .. serial .. '!')
+redis.call('ZADD', node_streams, 0, serial .. ' ' .. opened .. ' ' .. user)
+redis.call('ZADD', user_streams, opened, connection)
+
+local leases = {}
+local others = {}
+for _, other in ipairs(redis.call('ZRANGE', user_streams, 0, -1)) do
+  local node = string.sub(other, 1, 8)
+  if leases[node] == nil then
+    leases[node] = redis.call('EXISTS', prefix .. 'lease:' .. node)
+  end
+  if leases[node] == 0 then
+    redis.call('ZREM', user_streams, other)
+  elseif other ~= connection then
+    others[#others + 1] = other
+  end
+end
+
+local beyond = {}
+for at = 1, #others + 1 - limit do
+  beyond[at] = others[at]
+end
+return beyond

@@ -1,0 +1,12 @@
+//! Redis: the fast bus, presence and tickets, settings. One instance, or a primary that Sentinels name; no cluster.
+
+mod bus;
+mod connect;
+mod link;
+mod registry;
+mod settings;
+
+pub use bus::{Own, RedisBus};
+pub use connect::{ConnectError, Server};
+pub use registry::RedisRegistry;
+pub use settings::RedisSettings;
