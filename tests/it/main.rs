@@ -9,9 +9,13 @@
 mod accept_loop;
 mod architecture;
 mod autobahn;
+mod cluster;
 mod config;
 mod contract;
+mod crash;
 mod encoder;
+mod failover;
 mod hub;
 mod outside;
+mod rolling;
 mod servers;
