@@ -36,7 +36,7 @@ use crate::cluster::{Front, Setup, plain};
 
 const NODES: usize = 3;
 const CLIENTS: usize = 200;
-const PUBLISHERS: u64 = 8;
+const PUBLISHERS: u64 = 16;
 
 /// When nothing dies any more, everybody has what they are owed by then.
 const SETTLED: Duration = Duration::from_secs(60);
@@ -73,7 +73,7 @@ async fn whatever_dies_everybody_gets_what_was_acknowledged_once_and_in_order() 
             batches: 10,
         },
     );
-    let chaos = Chaos::begin(seed, nodes, database, redis);
+    let chaos = Chaos::begin(&cast, nodes, database, redis);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let aftermath = tokio::task::spawn_blocking(|| chaos.end()).await.unwrap();
 

@@ -1,6 +1,7 @@
 //! People who listen and back ends that publish, on one account.
 
 use std::fmt::Write as _;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,11 +22,13 @@ pub(crate) struct Cast {
     pub(crate) readers: Vec<Arc<Reader>>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) tally: Arc<Mutex<Tally>>,
+    /// Publishers do not rest while this is set.
+    pub(crate) hurry: Arc<AtomicBool>,
     people: Arc<Vec<Person>>,
     doors: Vec<String>,
     issuer: Issuer,
     client: reqwest::Client,
-    seed: u64,
+    pub(crate) seed: u64,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// Who publishes now, and how they are told to stop.
@@ -46,6 +49,7 @@ impl Cast {
             readers: people.iter().map(reader).collect(),
             ledger: Arc::default(),
             tally: Arc::default(),
+            hurry: Arc::default(),
             people,
             doors: doors.to_vec(),
             issuer: setup.issuer.clone(),
@@ -105,6 +109,8 @@ impl Cast {
             ledger: Arc::clone(&self.ledger),
             tally: Arc::clone(&self.tally),
             pace,
+            hurry: Arc::clone(&self.hurry),
+            door: 0,
         }
     }
 
@@ -115,7 +121,8 @@ impl Cast {
             batches: 0,
         };
         let mut dice = Dice::new(self.seed, 20_000);
-        self.publisher("announcer", pace).one(&mut dice, audience).await;
+        let mut announcer = self.publisher("announcer", pace);
+        announcer.one(&mut dice, audience).await;
     }
 
     /// Has the publishers bring what they began to its acknowledgement, and stop.

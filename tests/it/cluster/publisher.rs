@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::ledger::{Audience, Ledger, Place, Published};
 use super::{Dice, Person};
 
-/// No answer in this time counts as none: a frozen node finds a request that was made elsewhere meanwhile.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// No answer in this time counts as none: a frozen node finds, when it wakes, that its request was served elsewhere.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The largest batch, in items.
 const BATCH: usize = 20;
@@ -50,6 +51,10 @@ pub(crate) struct Publisher {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) tally: Arc<Mutex<Tally>>,
     pub(crate) pace: Pace,
+    /// Nobody rests while this is set.
+    pub(crate) hurry: Arc<AtomicBool>,
+    /// The door that it uses until one is closed to it.
+    pub(crate) door: usize,
 }
 
 struct Item {
@@ -62,7 +67,8 @@ type Answer = (u16, Option<Duration>, Value);
 
 impl Publisher {
     /// Publishes until it is told to stop; what it has begun it brings to its acknowledgement.
-    pub(crate) async fn run(self, mut dice: Dice, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, mut dice: Dice, stop: CancellationToken) {
+        self.door = dice.below(self.doors.len());
         while !stop.is_cancelled() {
             if dice.chance(self.pace.batches) {
                 self.batch(&mut dice).await;
@@ -70,7 +76,9 @@ impl Publisher {
                 let audience = self.audience(&mut dice);
                 self.one(&mut dice, audience).await;
             }
-            let rest = dice.millis(0, 1 + u64::try_from(self.pace.rest.as_millis()).unwrap());
+            let hurry = self.hurry.load(Ordering::Relaxed);
+            let longest = if hurry { Duration::ZERO } else { self.pace.rest };
+            let rest = dice.millis(0, 1 + u64::try_from(longest.as_millis()).unwrap());
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(rest) => {}
@@ -79,13 +87,13 @@ impl Publisher {
     }
 
     /// Publishes one notification.
-    pub(crate) async fn one(&self, dice: &mut Dice, audience: Audience) {
+    pub(crate) async fn one(&mut self, dice: &mut Dice, audience: Audience) {
         let item = self.item(audience);
         let body = self.draft(&item);
-        let (mut attempts, first) = (0, dice.below(self.doors.len()));
+        let mut attempts = 0;
         let receipt = loop {
-            let (status, after, answer) = self.send(first + attempts, "", &body, Some(item.number)).await;
             attempts += 1;
+            let (status, after, answer) = self.send("", &body, Some(item.number)).await;
             match status {
                 201 => break answer,
                 _ => self.rest(dice, status, after, &answer).await,
@@ -99,15 +107,15 @@ impl Publisher {
     }
 
     /// Publishes several, and repeats those that were not acknowledged.
-    async fn batch(&self, dice: &mut Dice) {
+    async fn batch(&mut self, dice: &mut Dice) {
         let count = 1 + dice.below(BATCH);
         let mut open: Vec<Item> = (0..count).map(|_| self.item(self.audience(dice))).collect();
-        let (mut attempts, first) = (0, dice.below(self.doors.len()));
+        let mut attempts = 0;
         while !open.is_empty() {
             let drafts: Vec<Value> = open.iter().map(|item| self.keyed(item)).collect();
             let body = json!({ "items": drafts });
-            let (status, after, answer) = self.send(first + attempts, "/batch", &body, None).await;
             attempts += 1;
+            let (status, after, answer) = self.send("/batch", &body, None).await;
             if status != 200 {
                 self.rest(dice, status, after, &answer).await;
                 continue;
@@ -137,9 +145,10 @@ impl Publisher {
     }
 
     /// What was acknowledged is acknowledged again in the same words, by whichever node.
-    async fn again(&self, dice: &mut Dice, body: &Value, receipt: &Value) {
+    async fn again(&mut self, dice: &mut Dice, body: &Value, receipt: &Value) {
         let number = body["data"]["number"].as_u64();
-        let (status, _, answer) = self.send(dice.below(self.doors.len()), "", body, number).await;
+        self.door = dice.below(self.doors.len());
+        let (status, _, answer) = self.send("", body, number).await;
         if status == 201 {
             self.tally().repeats += 1;
             if answer != *receipt {
@@ -198,9 +207,8 @@ impl Publisher {
         }
     }
 
-    /// Each further attempt goes to the next door.
-    async fn send(&self, door: usize, path: &str, body: &Value, number: Option<u64>) -> Answer {
-        let door = &self.doors[door % self.doors.len()];
+    async fn send(&self, path: &str, body: &Value, number: Option<u64>) -> Answer {
+        let door = &self.doors[self.door];
         let mut request = self
             .client
             .post(format!("{door}/v1/notifications{path}"))
@@ -229,13 +237,14 @@ impl Publisher {
         answer
     }
 
-    /// Waits before the next attempt. Only a node that is away, or says that its store is, excuses one.
-    async fn rest(&self, dice: &mut Dice, status: u16, after: Option<Duration>, answer: &Value) {
+    /// Waits before the next attempt, which goes to the next door. Only a node that is away, or says that its store is, excuses one.
+    async fn rest(&mut self, dice: &mut Dice, status: u16, after: Option<Duration>, answer: &Value) {
         match status {
             0 | 502 | 504 => {}
             503 if after.is_some() || answer.is_null() => {}
             _ => self.complain(format!("answered {status}, Retry-After {after:?}: {answer}")),
         }
+        self.door = (self.door + 1) % self.doors.len();
         tokio::time::sleep(dice.millis(50, 300)).await;
     }
 

@@ -141,7 +141,7 @@ impl Reader {
             request = request.header("last-event-id", &standing.last_event_id);
         }
         // A frozen node takes connections and says nothing.
-        let answer = tokio::time::timeout(Duration::from_secs(5), request.send()).await;
+        let answer = tokio::time::timeout(Duration::from_secs(3), request.send()).await;
         let Ok(Ok(answer)) = answer else { return };
         match answer.status().as_u16() {
             200 => {}

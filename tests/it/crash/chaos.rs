@@ -1,6 +1,7 @@
 //! Who kills what, and when.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -11,6 +12,7 @@ use tests::postgres::Postgres;
 use tests::redis::Redis;
 
 use crate::cluster::Dice;
+use crate::cluster::cast::Cast;
 
 /// Longer than any time-out on the way: what a frozen node held is taken elsewhere before it wakes.
 const FROZEN: Duration = Duration::from_secs(10);
@@ -38,20 +40,22 @@ pub(super) struct Aftermath {
 /// One who brings faults.
 struct Hand {
     dice: Dice,
+    hurry: Arc<AtomicBool>,
     bell: Receiver<()>,
     faults: Faults,
 }
 
 impl Chaos {
     /// Begins. Two hands share the nodes, so that two of three may be away at once, but never all for long.
-    pub(super) fn begin(seed: u64, nodes: Vec<Node>, database: Postgres, redis: Redis) -> Self {
+    pub(super) fn begin(cast: &Cast, nodes: Vec<Node>, database: Postgres, redis: Redis) -> Self {
         let faults = Faults::default();
         let mut bells = Vec::new();
         let mut hand = |player: u64| {
             let (bell, hears) = channel();
             bells.push(bell);
             Hand {
-                dice: Dice::new(seed, 30_000 + player),
+                dice: Dice::new(cast.seed, 30_000 + player),
+                hurry: Arc::clone(&cast.hurry),
                 bell: hears,
                 faults: Arc::clone(&faults),
             }
@@ -103,13 +107,21 @@ impl Hand {
         *self.faults.lock().unwrap().entry(fault).or_default() += 1;
     }
 
+    /// What dies dies in the middle of as many commits as can be had.
+    fn in_the_rush(&mut self, kill: impl FnOnce()) {
+        self.hurry.store(true, Ordering::Relaxed);
+        self.rest(200, 400);
+        kill();
+        self.hurry.store(false, Ordering::Relaxed);
+    }
+
     fn on_nodes(mut self, mut nodes: Vec<Node>) -> Vec<Node> {
         while self.rest(1_000, 5_000) {
             let index = self.dice.below(nodes.len());
             let node = &mut nodes[index];
             if self.dice.chance(60) {
                 self.note("node killed");
-                node.kill_9().unwrap();
+                self.in_the_rush(|| node.kill_9().unwrap());
                 self.rest(0, 1_500);
                 node.restart().unwrap();
             } else {
@@ -127,10 +139,10 @@ impl Hand {
         while self.rest(4_000, 9_000) {
             if self.dice.chance(60) {
                 self.note("postgres immediate");
-                database.stop_immediate().unwrap();
+                self.in_the_rush(|| database.stop_immediate().unwrap());
             } else {
                 self.note("postgres killed");
-                database.kill_9().unwrap();
+                self.in_the_rush(|| database.kill_9().unwrap());
             }
             self.rest(0, 2_000);
             database.restart().unwrap();
