@@ -136,6 +136,7 @@ impl Cast {
 
     /// Waits until everybody has everything, then ends the streams and settles all accounts.
     pub(crate) async fn settle(&self, at_most: Duration) {
+        self.nobody_complains();
         // Whoever has the last has all before it, or never gets it.
         self.tell(Audience::Everyone).await;
         until("everybody has everything", at_most, || {
@@ -164,11 +165,15 @@ impl Cast {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        let mut complaints = std::mem::take(&mut self.tally.lock().unwrap().complaints);
+        self.nobody_complains();
+    }
+
+    fn nobody_complains(&self) {
+        let mut complaints = self.tally.lock().unwrap().complaints.clone();
         for reader in &self.readers {
-            let mut story = reader.story();
             let user = &reader.person.user;
-            complaints.extend(story.complaints.drain(..).map(|said| format!("{user}: {said}")));
+            let said = reader.story().complaints.clone();
+            complaints.extend(said.into_iter().map(|said| format!("{user}: {said}")));
         }
         assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     }
