@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 
+pub mod buses;
 pub mod hub;
 pub mod jwt;
 pub mod memory;

@@ -153,7 +153,7 @@ struct Ports {
 }
 
 impl Ports {
-    async fn open(config: &Config, tasks: &TaskTracker) -> anyhow::Result<Self> {
+    async fn open(config: &Config, tasks: &TaskTracker, cancel: &CancellationToken) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let metrics = Arc::new(Metrics::new()?);
@@ -163,6 +163,7 @@ impl Ports {
             entropy: &entropy,
             observer: &observer,
             tasks,
+            cancel,
         };
         let shared = Backends::open(config, &around).await?;
         let seal_key = load_or_create_key(&*shared.settings, &*entropy).await?;
@@ -288,7 +289,7 @@ impl Node {
     async fn wire(config: &Config, capacity: Capacity) -> anyhow::Result<Self> {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let ready = Arc::new(AtomicBool::new(true));
-        let ports = Ports::open(config, &tasks).await?;
+        let ports = Ports::open(config, &tasks, &cancel).await?;
         let hub = Hub::start(ports.hub(), hub_config(config, capacity), &tasks, &cancel);
         let streams: Arc<dyn Streams> = Arc::clone(&hub) as Arc<dyn Streams>;
         let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());

@@ -3,12 +3,15 @@
 use std::io::{self, IsTerminal};
 use std::panic;
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry};
 
 use crate::config::{LogFormat, TelemetryConfig};
+
+/// Libraries that tell at level info what only their own developers want to know.
+const TALKATIVE: [&str; 2] = ["refinery_core", "tokio_postgres"];
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -43,10 +46,19 @@ pub fn init(telemetry: &TelemetryConfig) -> Result<(), TryInitError> {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry()
-        .with(layer.with_filter(telemetry.filter.clone()))
+        .with(layer.with_filter(quiet(telemetry.filter.clone())))
         .try_init()?;
     panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Holds talkative libraries back, unless the filter names them.
+fn quiet(filter: Targets) -> Targets {
+    let named = |library: &str| filter.iter().any(|(target, _)| target.starts_with(library));
+    let quieted: Vec<_> = TALKATIVE.into_iter().filter(|library| !named(library)).collect();
+    quieted.into_iter().fold(filter, |filter, library| {
+        filter.with_target(library, LevelFilter::WARN)
+    })
 }
 
 fn log_panic(panic: &panic::PanicHookInfo<'_>) {
@@ -85,10 +97,18 @@ mod tests {
     }
 
     #[test]
+    fn talkative_libraries_are_held_back_unless_they_are_named() {
+        let said = |text: &str| quiet(filter(text).unwrap()).would_enable("tokio_postgres::x", &Level::INFO);
+        assert!(!said("info"));
+        assert!(!said("debug,hyper=warn"));
+        assert!(said("info,tokio_postgres=debug"));
+    }
+
+    #[test]
     fn a_filter_holds_back_what_it_names() {
         let filter = filter("info,hyper=warn").unwrap();
-        assert!(filter.would_enable("api::server", &tracing::Level::INFO));
-        assert!(!filter.would_enable("api::server", &tracing::Level::DEBUG));
-        assert!(!filter.would_enable("hyper::proto", &tracing::Level::INFO));
+        assert!(filter.would_enable("api::server", &Level::INFO));
+        assert!(!filter.would_enable("api::server", &Level::DEBUG));
+        assert!(!filter.would_enable("hyper::proto", &Level::INFO));
     }
 }

@@ -1,12 +1,14 @@
 //! Connections: how they are opened, and how long anything may take.
 
+use std::future::poll_fn;
 use std::str::FromStr;
 use std::time::Duration;
 
 use application::ports::StoreError;
 use deadpool_postgres::{Hook, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
+use tokio::sync::mpsc;
 use tokio_postgres::config::Host;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 use tokio_util::task::TaskTracker;
 
 /// A database that takes longer to let somebody in is away.
@@ -17,6 +19,8 @@ const USER_TIMEOUT: Duration = Duration::from_secs(5);
 const WAIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// No answer takes longer than what the server itself allows a statement, and the way there and back.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+/// Messages that a listening connection may be ahead of its reader; then the socket waits.
+const MESSAGES_MAX: usize = 1_024;
 /// An unavailable database is asked again no sooner.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -68,6 +72,16 @@ impl Purpose {
     }
 }
 
+impl Purpose {
+    /// Waits for an answer no longer than one can take.
+    pub(super) async fn in_time<T>(
+        self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::time::timeout(self.patience(), work).await?
+    }
+}
+
 impl Database {
     /// Returns host and port, for messages. Nothing secret is in them.
     pub fn place(&self) -> String {
@@ -112,6 +126,35 @@ impl Database {
             }
         });
         Ok(client)
+    }
+
+    /// Opens a connection that hears notifications.
+    pub(super) async fn listen(
+        &self,
+        purpose: Purpose,
+        tasks: &TaskTracker,
+    ) -> Result<(Client, mpsc::Receiver<AsyncMessage>), ConnectError> {
+        let config = self.config_for(purpose);
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(NoTls));
+        let (client, mut connection) = connecting
+            .await
+            .map_err(|_| ConnectError::Silent)?
+            .map_err(ConnectError::Unreachable)?;
+        let (heard, messages) = mpsc::channel(MESSAGES_MAX);
+        tasks.spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if heard.send(message).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Ok((client, messages))
+    }
+
+    /// Prepares a pool, which connects as it is used.
+    pub(super) fn pool(&self, purpose: Purpose, size: usize) -> Result<Pool, ConnectError> {
+        let taken_as_it_is = Hook::sync_fn(|_, _| Ok(()));
+        self.pool_with(purpose, size, taken_as_it_is)
     }
 
     /// Prepares a pool, which connects as it is used and gives out what the hook has verified.
@@ -176,5 +219,40 @@ impl From<Failure> for StoreError {
         let cause = std::error::Error::source(&failure).map(ToString::to_string);
         tracing::warn!(error = %failure, cause, "the database did not serve");
         unavailable()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PURPOSE: Purpose = Purpose {
+        name: "arauto-test",
+        statement: Duration::from_secs(2),
+    };
+
+    #[test]
+    fn no_connection_can_hold_the_others_up_or_answer_before_the_disk_has_it() {
+        let database: Database = "postgres://u:secret@127.0.0.1:5433/db?options=-csynchronous_commit%3Doff"
+            .parse()
+            .unwrap();
+        let config = database.config_for(PURPOSE);
+        let options = config.get_options().unwrap();
+        for setting in [
+            "statement_timeout=2000",
+            "idle_in_transaction_session_timeout=2000",
+            "synchronous_commit=on",
+        ] {
+            assert!(options.contains(setting), "{options}");
+        }
+        // The last word is the service's own.
+        assert!(options.rfind("synchronous_commit=on") > options.find("synchronous_commit=off"));
+        assert_eq!(database.place(), "127.0.0.1:5433");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_without_being_shown() {
+        let error = "postgres://u:secret@:port".parse::<Database>().unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("secret"), "{error:?}");
     }
 }

@@ -42,9 +42,13 @@ pub(super) async fn verify(
     if let Some(epoch) = in_force(&transaction, identity, known).await? {
         return Ok(epoch);
     }
-    let epoch = begin(&transaction, identity, chance).await?;
+    let (epoch, after) = begin(&transaction, identity, chance).await?;
     transaction.commit().await?;
-    tracing::warn!(%epoch, "a new history begins: every client is told to reload");
+    if after == 0 {
+        tracing::info!(%epoch, "the history begins");
+    } else {
+        tracing::warn!(%epoch, after, "the database is not what it was: a new history begins, every client reloads");
+    }
     Ok(epoch)
 }
 
@@ -61,7 +65,7 @@ pub(super) async fn renew(transaction: Transaction<'_>, chance: u64) -> Result<E
             &[],
         )
         .await?;
-    let epoch = begin(&transaction, (identity.get(0), identity.get(1)), chance).await?;
+    let (epoch, _) = begin(&transaction, (identity.get(0), identity.get(1)), chance).await?;
     transaction.commit().await?;
     Ok(epoch)
 }
@@ -95,7 +99,7 @@ async fn begin(
     transaction: &Transaction<'_>,
     (system, timeline): (i64, i64),
     chance: u64,
-) -> Result<Epoch, Failure> {
+) -> Result<(Epoch, i64), Failure> {
     let row = transaction
         .query_one(
             "SELECT (extract(epoch FROM store_now()) * 1000)::bigint,
@@ -122,5 +126,5 @@ async fn begin(
             ],
         )
         .await?;
-    Ok(epoch)
+    Ok((epoch, after))
 }

@@ -3,11 +3,15 @@
 //! Nothing here is shared between purposes that could hold each other up: the writer, the tail, people's reads and
 //! other writes each have connections of their own.
 
+mod bus;
 mod connect;
 mod epoch;
 mod migrate;
+mod settings;
 mod store;
 
+pub use bus::PgBus;
 pub use connect::{ConnectError, Database};
 pub use migrate::{MigrateError, migrate};
+pub use settings::PgSettings;
 pub use store::{PgStore, PgStoreConfig};

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use adapters::buses::Buses;
 use adapters::memory::{MemoryBus, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig};
-use adapters::postgres::{Database, PgStore, PgStoreConfig, migrate};
+use adapters::postgres::{Database, PgBus, PgSettings, PgStore, PgStoreConfig, migrate};
 use anyhow::{Context as _, bail};
 use application::ports::{Bus, Clock, Entropy, Observer, Registry, Settings, Store};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, HistoryConfig, StoreKind};
@@ -24,6 +26,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) entropy: &'a Arc<dyn Entropy>,
     pub(super) observer: &'a Arc<dyn Observer>,
     pub(super) tasks: &'a TaskTracker,
+    pub(super) cancel: &'a CancellationToken,
 }
 
 impl Backends {
@@ -64,8 +67,16 @@ impl Backends {
         )
         .await
         .with_context(|| format!("the database at {} cannot be used", database.place()))?;
+        let bell = PgBus::start(
+            &database,
+            Arc::clone(around.observer),
+            around.tasks,
+            around.cancel,
+        );
         Ok(Self {
             store: Arc::new(store),
+            bus: Arc::new(Buses::new(vec![Arc::new(MemoryBus::new()), Arc::new(bell)])),
+            settings: Arc::new(PgSettings::open(&database)?),
             ..Self::memory(config, around)
         })
     }

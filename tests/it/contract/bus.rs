@@ -11,7 +11,7 @@ use adapters::memory::MemoryBus;
 use application::ports::{Bus, Doorbell, Listener, Rung};
 use async_trait::async_trait;
 use domain::channel::Channel;
-use domain::cursor::{Epoch, Position};
+use domain::cursor::{Cursor, Epoch, Position};
 use domain::event::{Change, Event};
 use domain::ids::NotificationId;
 use domain::notification::{Content, Notification, NotificationType, Priority};
@@ -53,6 +53,7 @@ macro_rules! bus_suite {
 }
 
 bus_suite!(memory, super::in_memory);
+bus_suite!(postgres, crate::contract::over_postgres::over_postgres);
 
 struct InMemory;
 
@@ -147,9 +148,13 @@ async fn a_doorbell_arrives_as_it_was_rung(factory: &dyn BusFactory) {
     let mut listener = other.listen();
     let rung = doorbell([41, 42]);
     one.announce(rung.clone()).await;
+    let head = Cursor {
+        epoch: rung.epoch,
+        position: Position(42),
+    };
     let heard = listener.next().await;
     assert!(
-        heard == Rung::Missed || heard == Rung::Doorbell(rung),
+        [Rung::Missed, Rung::Head(head), Rung::Doorbell(rung)].contains(&heard),
         "{heard:?}"
     );
 }

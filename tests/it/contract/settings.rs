@@ -39,6 +39,7 @@ macro_rules! settings_suite {
 }
 
 settings_suite!(memory, super::in_memory);
+settings_suite!(postgres, crate::contract::over_postgres::over_postgres);
 
 struct InMemory;
 

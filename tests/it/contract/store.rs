@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use domain::time::Timestamp;
 
 mod bounds;
+mod durable;
 mod expiry;
 mod inbox;
 mod marks;
@@ -22,6 +23,7 @@ mod on_postgres;
 mod order;
 mod paging;
 mod people;
+mod plans;
 mod property;
 mod publishing;
 mod retraction;

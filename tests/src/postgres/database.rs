@@ -1,5 +1,6 @@
 //! A fresh database for each test, copied from one template.
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -44,6 +45,15 @@ impl Database {
     /// Its address.
     pub fn url(&self) -> String {
         url_of(&self.server, &self.name)
+    }
+
+    /// Where its server listens.
+    pub fn address(&self) -> SocketAddr {
+        let (_, rest) = self.server.rsplit_once('@').unwrap_or(("", &self.server));
+        let (place, _) = rest.split_once('/').unwrap_or((rest, ""));
+        place
+            .parse()
+            .unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], 5432)))
     }
 
     /// Opens a connection to it.

@@ -8,6 +8,7 @@ mod batch;
 mod inbox;
 mod log;
 mod marks;
+mod met;
 mod person;
 mod pools;
 mod prune;
@@ -37,6 +38,7 @@ use super::connect::{ConnectError, Database};
 use append::{Entry, written};
 use inbox::Desk;
 use marks::Pen;
+use met::Met;
 use pools::{History, Pools};
 use turns::Turns;
 use writer::WriterHandle;
@@ -95,6 +97,7 @@ pub struct PgStore {
     pools: Pools,
     writer: WriterHandle,
     turns: Turns,
+    met: Met,
     config: PgStoreConfig,
 }
 
@@ -116,6 +119,7 @@ impl PgStore {
             pools,
             writer,
             turns: Turns::default(),
+            met: Met::default(),
             config,
         };
         store.head().await?;
@@ -186,9 +190,14 @@ impl Store for PgStore {
     }
 
     async fn meet(&self, user: &UserId) -> Result<(), StoreError> {
+        if self.met.knows(user) {
+            return Ok(());
+        }
         let lease = self.pools.reading().await?;
         let met = lease.in_time(person::meet(&lease, user)).await;
-        lease.settle(met)
+        lease.settle(met)?;
+        self.met.add(user);
+        Ok(())
     }
 
     async fn inbox(&self, reader: &Reader, query: &InboxQuery) -> Result<InboxPage, StoreError> {

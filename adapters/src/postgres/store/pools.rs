@@ -107,16 +107,6 @@ impl Lease {
     }
 }
 
-impl Purpose {
-    /// Waits for an answer no longer than one can take.
-    pub(super) async fn in_time<T>(
-        self,
-        work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        tokio::time::timeout(self.patience(), work).await?
-    }
-}
-
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(object) = self.object.take() {

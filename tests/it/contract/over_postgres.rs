@@ -1,0 +1,98 @@
+//! The parts that nodes share in Postgres, each as two nodes of one database see it.
+
+use std::sync::Arc;
+
+use adapters::postgres::{PgBus, PgSettings};
+use application::ports::{Bus, Doorbell, Listener, Reply, Settings};
+use application::testing::Unobserved;
+use async_trait::async_trait;
+use domain::cursor::{Cursor, Position};
+use tests::postgres::{Database, database};
+use tokio::sync::mpsc;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::bus::BusFactory;
+use super::settings::SettingsFactory;
+
+pub(super) struct OverPostgres {
+    database: Database,
+    cancel: CancellationToken,
+}
+
+pub(super) async fn over_postgres() -> OverPostgres {
+    OverPostgres {
+        database: database().await.unwrap(),
+        cancel: CancellationToken::new(),
+    }
+}
+
+impl Drop for OverPostgres {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+#[async_trait]
+impl SettingsFactory for OverPostgres {
+    async fn open(&self) -> [Arc<dyn Settings>; 2] {
+        let place = self.database.url().parse().unwrap();
+        [0, 1].map(|_| Arc::new(PgSettings::open(&place).unwrap()) as Arc<dyn Settings>)
+    }
+}
+
+#[async_trait]
+impl BusFactory for OverPostgres {
+    async fn open(&self) -> [Arc<dyn Bus>; 2] {
+        let place = self.database.url().parse().unwrap();
+        let tasks = TaskTracker::new();
+        let mut nodes = Vec::new();
+        for _ in 0..2 {
+            let bus = PgBus::start(&place, Arc::new(Unobserved), &tasks, &self.cancel);
+            // The first ring says that it listens from here on.
+            bus.listen().next().await;
+            let (commits, committed) = mpsc::unbounded_channel();
+            tasks.spawn(ring(self.database.connect().await.unwrap(), committed));
+            nodes.push(Arc::new(RungByTheStore { bus, commits }) as Arc<dyn Bus>);
+        }
+        nodes.try_into().ok().unwrap()
+    }
+}
+
+/// The store rings this bell when it commits; here somebody does so in its place.
+struct RungByTheStore {
+    bus: PgBus,
+    commits: mpsc::UnboundedSender<String>,
+}
+
+/// Rings for several commits at once, so that a suite of many thousands ends.
+async fn ring(store: Client, mut committed: mpsc::UnboundedReceiver<String>) {
+    let mut heads = Vec::new();
+    while committed.recv_many(&mut heads, 500).await > 0 {
+        let ring = "SELECT pg_notify('arauto', 'h ' || head) FROM unnest($1::text[]) AS head";
+        store.execute(ring, &[&heads]).await.unwrap();
+        heads.clear();
+    }
+}
+
+#[async_trait]
+impl Bus for RungByTheStore {
+    async fn announce(&self, doorbell: Doorbell) {
+        let last = doorbell.events.last().map_or(Position(0), |event| event.position);
+        let head = Cursor {
+            epoch: doorbell.epoch,
+            position: last,
+        };
+        self.commits.send(head.to_string()).unwrap();
+        self.bus.announce(doorbell).await;
+    }
+
+    fn forward(&self, reply: Reply) {
+        self.bus.forward(reply);
+    }
+
+    fn listen(&self) -> Box<dyn Listener> {
+        self.bus.listen()
+    }
+}

@@ -1,0 +1,100 @@
+//! How the database answers people: by its indexes, however much there is. The plans are those of the very statements
+//! that the store sends, as the server logs them.
+
+use std::sync::Arc;
+
+use adapters::postgres::{PgStore, PgStoreConfig, migrate};
+use application::ports::{ChannelsQuery, InboxQuery, Reader, Store};
+use application::testing::{SeededEntropy, Unobserved};
+use domain::cursor::Position;
+use domain::state::StateFilter;
+use tests::postgres::{Postgres, Settings, connect};
+use tests::seed::{NEVER_READ, Scale, seed};
+use tokio_util::task::TaskTracker;
+
+use super::scene::{reader, unit, user};
+
+/// Enough for the planner to prefer an index wherever there is one.
+const SCALE: Scale = Scale {
+    notifications: 60_000,
+    people: 3_000,
+    units: 10,
+};
+
+/// The tables that grow. `bounds`, `epochs` and sets of parameters are read whole.
+const LARGE: [&str; 5] = ["notifications", "events", "marks", "people", "idempotency_keys"];
+
+fn logging() -> Settings {
+    Settings::default()
+        .set("session_preload_libraries", "auto_explain")
+        .set("auto_explain.log_min_duration", "0")
+        .set("auto_explain.log_nested_statements", "on")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn people_are_answered_from_indexes() {
+    let server = Postgres::start(logging()).unwrap();
+    let place = server.url().parse().unwrap();
+    migrate(&place).await.unwrap();
+    let (config, tasks) = (PgStoreConfig::default(), TaskTracker::new());
+    let entropy = Arc::new(SeededEntropy::new(7));
+    let store = PgStore::open(&place, config, entropy, Arc::new(Unobserved), &tasks)
+        .await
+        .unwrap();
+    seed(&connect(&server.url()).await.unwrap(), SCALE).await.unwrap();
+    let before = server.log().unwrap().len();
+
+    let never_read = reader(NEVER_READ, &[unit("u-1")]);
+    // Each statement often enough that its plan is no longer made for its parameters.
+    for round in 0..8 {
+        ask_everything(&store, &never_read, round).await;
+    }
+
+    let log = server.log().unwrap().split_off(before);
+    assert!(log.matches("Query Text:").count() > 50, "plans are logged");
+    for table in LARGE {
+        let scan = format!("Seq Scan on {table} ");
+        let plan = log.lines().position(|line| line.contains(&scan));
+        let around = plan.map(|at| {
+            let lines: Vec<&str> = log.lines().collect();
+            lines[at.saturating_sub(60)..(at + 6).min(lines.len())].join("\n")
+        });
+        assert!(around.is_none(), "{}", around.unwrap_or_default());
+    }
+}
+
+async fn ask_everything(store: &PgStore, person: &Reader, round: u64) {
+    let unread = store.unread(person).await.unwrap();
+    assert!(unread.unread > 1_000);
+    for filter in [
+        StateFilter::Unarchived,
+        StateFilter::All,
+        StateFilter::Unread,
+        StateFilter::Read,
+        StateFilter::Archived,
+    ] {
+        let query = InboxQuery {
+            limit: 50,
+            filter,
+            ..InboxQuery::default()
+        };
+        let page = store.inbox(person, &query).await.unwrap();
+        if let Some(item) = page.items.first() {
+            store.item(person, item.notification.id).await.unwrap().unwrap();
+        }
+    }
+    let head = store.head().await.unwrap();
+    let query = ChannelsQuery {
+        channels: vec![user(NEVER_READ), unit("u-1")],
+        after: domain::cursor::Cursor {
+            position: Position(head.cursor.position.0 / 2),
+            ..head.cursor
+        },
+        up_to: head.cursor.position,
+        limit: 64,
+    };
+    store.read_channels(&query).await.unwrap();
+    store.read(query.after, 100).await.unwrap();
+    let other = reader(&format!("p-{}", 100 + round), &[unit("u-2")]);
+    store.read_all(&other, Some(Position(55_000))).await.unwrap();
+}
