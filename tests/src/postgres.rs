@@ -126,6 +126,13 @@ impl Postgres {
         limited
     }
 
+    /// Ends all sessions but its own, as a failing network or an administrator does. What was not committed is gone.
+    pub fn end_sessions(&self) -> anyhow::Result<()> {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        database::execute(&self.url(), &[end.to_owned()])
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> anyhow::Result<String> {
         Ok(std::fs::read_to_string(self.process.log())?)

@@ -1,0 +1,108 @@
+//! The promise of the whole: what was acknowledged reaches everybody it was for, once and in order, whatever dies.
+//!
+//! Three nodes as processes on one PostgreSQL and one Redis, the third behind nginx. Publishers with idempotency keys
+//! repeat at any node until they are acknowledged; two hundred clients listen at any node and resume by `Last-Event-ID`
+//! wherever they come back. Meanwhile, by a schedule that a seed decides, nodes are killed (`kill -9`) or frozen for ten
+//! seconds, PostgreSQL is shut down in immediate mode or killed and comes back, Redis is killed or frozen. At the end each
+//! client's account is settled: received = the acknowledged publishes that it was entitled to, in order, once. Every
+//! publish is acknowledged in the end, so nothing may be received that is not on the account. History lasts for days and
+//! one database lives through it all, so nothing excuses a `reset`, and the first one fails the test.
+//!
+//! # Longer
+//!
+//! ```sh
+//! CRASH_SECONDS=3600 CRASH_SEED=7 cargo nextest run --profile soak -p tests --no-capture crash::
+//! ```
+//!
+//! `CRASH_SECONDS` is how long there are faults (two minutes), `CRASH_SEED` decides the schedule (printed at the start).
+//!
+//! # It can fail
+//!
+//! See `tests/it/crash/README.md` for the faults that were planted by hand, and how each showed.
+
+mod chaos;
+
+use std::time::Duration;
+
+use tests::postgres::{self, Postgres};
+use tests::process::given;
+use tests::redis::{self, Redis};
+
+use self::chaos::Chaos;
+use crate::cluster::cast::Cast;
+use crate::cluster::publisher::Pace;
+use crate::cluster::reader::{Manners, OnReset, Return};
+use crate::cluster::{Front, Setup, plain};
+
+const NODES: usize = 3;
+const CLIENTS: usize = 200;
+const PUBLISHERS: u64 = 16;
+
+/// When nothing dies any more, everybody has what they are owed by then.
+const SETTLED: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_dies_everybody_gets_what_was_acknowledged_once_and_in_order() {
+    let number = |name: &str, default| given(name).map_or(default, |text| text.parse().expect("a number"));
+    let (seconds, seed) = (number("CRASH_SECONDS", 120), number("CRASH_SEED", 1));
+    say(&format!("crash test: {seconds} s of faults, CRASH_SEED={seed}"));
+
+    let database = Postgres::start(database_settings()).unwrap();
+    let redis = Redis::start(redis::Settings::default()).unwrap();
+    let setup = Setup::new()
+        .on_postgres(&database.url())
+        .with("ARAUTO_REDIS_URL", &redis.url());
+    let nodes: Vec<_> = (0..NODES).map(|_| setup.node()).collect();
+    let front = Front::before(&[nodes[NODES - 1].address()]);
+    let mut doors: Vec<String> = nodes[..NODES - 1]
+        .iter()
+        .map(|node| plain(node.address()))
+        .collect();
+    doors.push(front.url());
+
+    let manners = Manners {
+        back: Return::Soon,
+        reset: OnReset::Complain,
+    };
+    let cast = Cast::new(&setup, seed, CLIENTS, &doors, manners);
+    cast.listen().await;
+    cast.publish(
+        PUBLISHERS,
+        Pace {
+            rest: Duration::from_millis(100),
+            batches: 10,
+        },
+    );
+    let chaos = Chaos::begin(&cast, nodes, database, redis);
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let aftermath = tokio::task::spawn_blocking(|| chaos.end()).await.unwrap();
+
+    cast.hush(SETTLED).await;
+    say(&format!(
+        "{}faults                  {:?}",
+        cast.summary(),
+        aftermath.faults
+    ));
+    cast.settle(SETTLED).await;
+    assert!(
+        aftermath.faults.len() >= 6 || seconds < 120,
+        "a kind of fault never happened"
+    );
+    for node in &aftermath.nodes {
+        assert!(
+            !node.log().unwrap().contains("panicked"),
+            "{}",
+            node.log().unwrap()
+        );
+    }
+}
+
+/// The server's own defaults: fsync and `synchronous_commit` are on.
+fn database_settings() -> postgres::Settings {
+    postgres::Settings::default().set("max_connections", "200")
+}
+
+#[expect(clippy::print_stdout, reason = "the figures of a run are part of its outcome")]
+fn say(text: &str) {
+    println!("{text}");
+}
