@@ -119,11 +119,6 @@ impl Server {
         format!("{}{name}", self.prefix)
     }
 
-    /// Returns what keys begin with.
-    pub(super) fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
     /// The longest that [`Server::connect`] takes.
     pub(super) const fn connect_timeout(&self) -> Duration {
         match self.place {

@@ -57,7 +57,7 @@ macro_rules! bus_suite {
 
 bus_suite!(memory, super::in_memory);
 bus_suite!(postgres, crate::contract::over_postgres::over_postgres);
-bus_suite!(redis, super::super::over_redis::over_redis);
+bus_suite!(redis, crate::contract::over_redis::over_redis);
 
 struct InMemory;
 
@@ -308,8 +308,8 @@ async fn replies_and_doorbells_do_not_displace_one_another(factory: &dyn BusFact
         match listener.next().await {
             Rung::Doorbell(rung) => head = head.max(rung.events[0].position.0),
             Rung::Head(cursor) => head = head.max(cursor.position.0),
-            Rung::Replies(heard) => {
-                assert_eq!(*heard, [reply(1)]);
+            Rung::Replies(all) => {
+                assert_eq!(*all, [reply(1)]);
                 replied = true;
             }
             Rung::Missed => panic!("three messages are not too many"),

@@ -78,7 +78,7 @@ macro_rules! lease_suite {
     };
 }
 
-lease_suite!(redis, super::super::over_redis::over_redis);
+lease_suite!(redis, crate::contract::over_redis::over_redis);
 
 fn user(name: &str) -> UserId {
     name.parse().unwrap()

@@ -70,7 +70,7 @@ macro_rules! registry_suite {
 }
 
 registry_suite!(memory, super::in_memory);
-registry_suite!(redis, super::super::over_redis::over_redis);
+registry_suite!(redis, crate::contract::over_redis::over_redis);
 
 struct InMemory {
     clock: Arc<SimClock>,

@@ -40,7 +40,7 @@ macro_rules! settings_suite {
 
 settings_suite!(memory, super::in_memory);
 settings_suite!(postgres, crate::contract::over_postgres::over_postgres);
-settings_suite!(redis, super::super::over_redis::over_redis);
+settings_suite!(redis, crate::contract::over_redis::over_redis);
 
 struct InMemory;
 

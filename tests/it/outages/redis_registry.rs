@@ -48,7 +48,7 @@ async fn a_frozen_redis_makes_nobody_wait_and_is_put_right_when_it_thaws() {
     leave(&registry, 2);
     assert!(registry.enter(presence(4), 5).await.is_err());
     redis.thaw().unwrap();
-    // 3 stayed, 4 and 99 came while nobody answered.
+    // 3 stayed; 4 and the one whose entering was refused came while nobody answered.
     counts(&registry, 3).await;
     assert_eq!(registry.enter(presence(5), 3).await.unwrap().len(), 1);
 }
@@ -70,6 +70,7 @@ async fn a_redis_that_lost_everything_is_told_again() {
     refuses_everything_within(&registry, BOUND).await;
     leave(&registry, 1);
     redis.restart().unwrap();
+    // One left, one came.
     counts(&registry, 1_200).await;
     assert_eq!(registry.list(None, 2_000).await.unwrap().len(), 1_200);
 }

@@ -38,10 +38,13 @@ pub(super) fn person(expires_at: Timestamp) -> Arc<Principal> {
     Arc::new(person)
 }
 
+/// The stream that [`refuses_everything_within`] enters.
+const NEW: u64 = 99_999;
+
 /// Asks everything that can be asked: each question is answered by "unavailable" within `bound`.
 pub(super) async fn refuses_everything_within(registry: &dyn Registry, bound: Duration) {
     let started = now();
-    let entered = registry.enter(presence(99), 5).await.err();
+    let entered = registry.enter(presence(NEW), 5).await.err();
     let entering = started.elapsed();
     assert!(entering < bound + SLACK, "entering took {entering:?}");
     assert_eq!(entered, Some(RegistryError::Unavailable));

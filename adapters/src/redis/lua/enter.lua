@@ -19,10 +19,16 @@ if redis.call('EXISTS', lease) == 0 then
   return false
 end
 
+-- The first write is one that Redis refuses when it is full: after another it would let it pass.
 local serial = string.sub(connection, 10)
-redis.call('ZREMRANGEBYLEX', node_streams, '[' .. serial .. ' ', '(' .. serial .. '!')
-redis.call('ZADD', node_streams, 0, serial .. ' ' .. opened .. ' ' .. user)
+local stream = serial .. ' ' .. opened .. ' ' .. user
+redis.call('ZADD', node_streams, 0, stream)
 redis.call('ZADD', user_streams, opened, connection)
+for _, known in ipairs(redis.call('ZRANGEBYLEX', node_streams, '[' .. serial .. ' ', '(' .. serial .. '!')) do
+  if known ~= stream then
+    redis.call('ZREM', node_streams, known)
+  end
+end
 
 local leases = {}
 local others = {}
