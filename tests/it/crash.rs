@@ -28,7 +28,7 @@ use tests::postgres::{self, Postgres};
 use tests::process::given;
 use tests::redis::{self, Redis};
 
-use self::chaos::Chaos;
+use self::chaos::{Aftermath, Chaos};
 use crate::cluster::cast::Cast;
 use crate::cluster::publisher::Pace;
 use crate::cluster::reader::{Manners, OnReset, Return};
@@ -40,6 +40,13 @@ const PUBLISHERS: u64 = 16;
 
 /// When nothing dies any more, everybody has what they are owed by then.
 const SETTLED: Duration = Duration::from_secs(60);
+
+/// The sessions that nodes listen with, by name.
+const LISTENING: &str = "arauto-listen";
+
+/// The head is read four times a second. A node that hears nothing asks after five seconds whether its session still
+/// listens, and gets another: that must not be what helps here.
+const POLLED: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_dies_everybody_gets_what_was_acknowledged_once_and_in_order() {
@@ -83,6 +90,8 @@ async fn whatever_dies_everybody_gets_what_was_acknowledged_once_and_in_order() 
         cast.summary(),
         aftermath.faults
     ));
+    cast.caught_up(SETTLED).await;
+    without_bells(&cast, &aftermath).await;
     cast.settle(SETTLED).await;
     assert!(
         aftermath.faults.len() >= 6 || seconds < 120,
@@ -95,6 +104,16 @@ async fn whatever_dies_everybody_gets_what_was_acknowledged_once_and_in_order() 
             node.log().unwrap()
         );
     }
+}
+
+/// Nothing rings: Redis is frozen and the sessions that listen are, too. The log's head alone says that there is more.
+async fn without_bells(cast: &Cast, aftermath: &Aftermath) {
+    aftermath.redis.freeze().unwrap();
+    let frozen = aftermath.database.freeze_sessions(LISTENING).await.unwrap();
+    assert!(frozen >= NODES, "only {frozen} sessions listen");
+    cast.caught_up(POLLED).await;
+    aftermath.database.thaw().unwrap();
+    aftermath.redis.thaw().unwrap();
 }
 
 /// The server's own defaults: fsync and `synchronous_commit` are on.
