@@ -3,10 +3,10 @@
 //! Three nodes as processes on one PostgreSQL and one Redis, the third behind nginx. Publishers with idempotency keys
 //! repeat at any node until they are acknowledged; two hundred clients listen at any node and resume by `Last-Event-ID`
 //! wherever they come back. Meanwhile, by a schedule that a seed decides, nodes are killed (`kill -9`) or frozen for ten
-//! seconds, PostgreSQL is shut down in immediate mode or killed and comes back, Redis is killed or frozen. At the end each
-//! client's account is settled: received = the acknowledged publishes that it was entitled to, in order, once. Every
-//! publish is acknowledged in the end, so nothing may be received that is not on the account. History lasts for days and
-//! one database lives through it all, so nothing excuses a `reset`, and the first one fails the test.
+//! seconds, PostgreSQL is shut down in immediate mode or killed and comes back, its sessions are ended, Redis is killed or
+//! frozen. At the end each client's account is settled: received = the acknowledged publishes that it was entitled to, in
+//! order, once. Every publish is acknowledged in the end, so nothing may be received that is not on the account. History
+//! lasts for days and one database lives through it all, so nothing excuses a `reset`, and the first one fails the test.
 //!
 //! # Longer
 //!
@@ -18,7 +18,16 @@
 //!
 //! # It can fail
 //!
-//! See `tests/it/crash/README.md` for the faults that were planted by hand, and how each showed.
+//! Faults that were planted by hand, and how each showed:
+//!
+//! * **Answering before COMMIT** (`writer.rs`: the transaction is flushed without its `COMMIT`, which is sent once the
+//!   requests have been answered): after 60 s of faults 200 accounts were open ("4 never came"); after 120 s with another
+//!   seed clients were reset because the log ended before what they had been given. Kills alone, a dozen in a run, hit the
+//!   millisecond between answer and commit too seldom: it takes the many ends of sessions.
+//! * **`synchronous_commit=off`** (`connect.rs`; with `wal_writer_delay=10s` in [`database_settings`], because what
+//!   `PostgreSQL` has handed to the kernel outlives it): 200 accounts were open ("25 never came").
+//! * **No gap repair and no head polling** (`tail.rs`: those two arms of the tail's `select!` never run): the sessions that
+//!   listen repair whatever they hear of, so it shows in [`without_bells`]: 155 accounts were open after 4 s.
 
 mod chaos;
 
