@@ -134,10 +134,9 @@ impl Cast {
         assert!(done.is_ok(), "publishers were not answered within {at_most:?}");
     }
 
-    /// Waits until everybody has everything, then ends the streams and settles all accounts.
-    pub(crate) async fn settle(&self, at_most: Duration) {
+    /// Tells everybody one thing more, and waits until they have it and everything before it.
+    pub(crate) async fn caught_up(&self, at_most: Duration) {
         self.nobody_complains();
-        // Whoever has the last has all before it, or never gets it.
         self.tell(Audience::Everyone).await;
         until("everybody has everything", at_most, || {
             let accounts = self.readers.iter();
@@ -148,6 +147,11 @@ impl Cast {
             Err(format!("{} accounts are open: {}", open.len(), open[0]))
         })
         .await;
+    }
+
+    /// Waits until everybody has everything, then ends the streams and settles all accounts.
+    pub(crate) async fn settle(&self, at_most: Duration) {
+        self.caught_up(at_most).await;
         self.end().await;
         self.ledger.places_are_taken_once().unwrap();
         for reader in &self.readers {

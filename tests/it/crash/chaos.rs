@@ -33,8 +33,8 @@ pub(super) struct Chaos {
 pub(super) struct Aftermath {
     pub(super) nodes: Vec<Node>,
     pub(super) faults: BTreeMap<&'static str, usize>,
-    _database: Postgres,
-    _redis: Redis,
+    pub(super) database: Postgres,
+    pub(super) redis: Redis,
 }
 
 /// One who brings faults.
@@ -90,8 +90,8 @@ impl Chaos {
         Aftermath {
             nodes,
             faults: self.faults.lock().unwrap().clone(),
-            _database: database,
-            _redis: redis,
+            database,
+            redis,
         }
     }
 }
