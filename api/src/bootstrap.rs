@@ -92,6 +92,7 @@ struct Node {
 
 /// The ports that everything works with, each with its adapter behind it.
 struct Ports {
+    node: NodeId,
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
     registry: Arc<dyn Registry>,
@@ -113,7 +114,9 @@ impl Ports {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let metrics = Arc::new(Metrics::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&metrics) as Arc<dyn Observer>;
+        let node = node_id(&*entropy);
         let around = Surroundings {
+            node,
             clock: &clock,
             entropy: &entropy,
             observer: &observer,
@@ -124,6 +127,7 @@ impl Ports {
         let seal_key = load_or_create_key(&*shared.settings, &*entropy).await?;
         let (tokens, mint) = tokens(&config.tokens, &clock, &entropy, tasks)?;
         Ok(Self {
+            node,
             store: shared.store,
             bus: shared.bus,
             registry: shared.registry,
@@ -185,7 +189,7 @@ impl Ports {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             observer: Arc::clone(&self.observer),
-            node: node_id(&*self.entropy),
+            node: self.node,
             streams_per_user_max: config.streams.max_per_user,
         }
     }

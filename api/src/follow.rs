@@ -36,7 +36,7 @@ impl Follower {
             let pause = if self.look().await { LOOK_EVERY } else { RETRY };
             tokio::select! {
                 () = cancel.cancelled() => return,
-                changed = changes.changed() => if changed.is_err() {
+                told = changes.changed() => if told.is_err() {
                     return;
                 },
                 () = tokio::time::sleep(pause) => {}
@@ -72,7 +72,7 @@ impl Follower {
             }
             // Whoever wrote it has checked it: only another version of the service could have.
             Err(error) => {
-                tracing::error!(version, %error, "the capability matrix of the settings is refused")
+                tracing::error!(version, %error, "the capability matrix of the settings is refused");
             }
         }
         true
@@ -111,18 +111,18 @@ mod tests {
         (follower, rechecks)
     }
 
-    fn written(version: Version, text: &str) -> Option<Document> {
+    fn written(version: Version, text: &str) -> Document {
         let text = text.to_owned();
-        Some(Document { version, text })
+        Document { version, text }
     }
 
     #[tokio::test]
     async fn a_document_comes_into_force_and_goes_again() {
         let documents = vec![
             None,
-            written(1, AUDITORS_ONLY),
-            written(1, AUDITORS_ONLY),
-            written(2, ""),
+            Some(written(1, AUDITORS_ONLY)),
+            Some(written(1, AUDITORS_ONLY)),
+            Some(written(2, "")),
         ];
         let (mut follower, rechecks) = follower(documents);
         let mut roles = Vec::new();
@@ -141,7 +141,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_document_that_cannot_be_read_leaves_what_is_in_force() {
-        let (mut follower, rechecks) = follower(vec![written(1, AUDITORS_ONLY), written(2, "[roles")]);
+        let (mut follower, rechecks) =
+            follower(vec![Some(written(1, AUDITORS_ONLY)), Some(written(2, "[roles"))]);
         assert!(follower.look().await);
         assert!(follower.look().await);
         let matrix = follower.rights.matrix();

@@ -9,10 +9,14 @@
 mod accept_loop;
 mod architecture;
 mod autobahn;
+mod cluster;
 mod config;
 mod contract;
+mod crash;
 mod encoder;
+mod failover;
 mod hub;
 mod outages;
 mod outside;
+mod rolling;
 mod servers;

@@ -1,7 +1,9 @@
 //! What the tests stand on: the service as a process, the servers that it uses as processes that can be killed, scripts
 //! of other ecosystems, an event-stream parser.
 
+pub mod forwarder;
 pub mod nginx;
+pub mod node;
 pub mod port;
 pub mod postgres;
 pub mod process;
@@ -10,5 +12,6 @@ pub mod script;
 pub mod seed;
 pub mod server;
 mod shared;
+pub mod token;
 pub mod whatwg;
 pub mod wire_cut;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::port::Port;
 use crate::process::{Ending, Process, folder};
+use crate::server::workspace;
 
 /// An nginx of a test's own, ended with the test.
 #[derive(Debug)]
@@ -123,4 +124,64 @@ fn launch(port: &Port, folder: &Path) -> anyhow::Result<Process> {
     let mut process = Process::start(&mut nginx(folder), Ending::Term, &folder.join("log"), folder)?;
     process.ready(|| TcpStream::connect(port.address()).is_ok())?;
     Ok(process)
+}
+
+/// `deploy/nginx/arauto.conf` with the lines marked CHANGE changed: an address for browsers, one that sends on to it, the
+/// nodes, and a certificate from [`certificate`] among the files.
+pub fn deployed(port: &Port, redirect: &Port, nodes: &[SocketAddr]) -> anyhow::Result<String> {
+    let shipped = fs::read_to_string(workspace().join("deploy/nginx/arauto.conf"))?;
+    let nodes: Vec<String> = nodes.iter().map(|node| format!("server {node};")).collect();
+    let changes = [
+        ("server 127.0.0.1:8080;", nodes.join("\n")),
+        ("listen 80;", format!("listen {};", redirect.address())),
+        ("listen 443 ssl", format!("listen {} ssl", port.address())),
+        ("/etc/ssl/certs/arauto.pem", "arauto.pem".to_owned()),
+        ("/etc/ssl/private/arauto.key", "arauto.key".to_owned()),
+        ("/var/log/nginx/arauto.log", "access.log".to_owned()),
+    ];
+    let mut text = shipped;
+    for (line, change) in changes {
+        ensure!(
+            text.matches(line).count() == 1,
+            "deploy/nginx/arauto.conf has no line {line}"
+        );
+        text = text.replace(line, &change);
+    }
+    Ok(text)
+}
+
+/// Makes a certificate that nobody trusts, and its key.
+pub fn certificate() -> anyhow::Result<[(&'static str, String); 2]> {
+    let folder = folder("certificate")?;
+    let (certificate, key) = (folder.path().join("arauto.pem"), folder.path().join("arauto.key"));
+    let output = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+        ])
+        .args([
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ])
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .context("openssl does not start")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "openssl makes no certificate: {said}");
+    Ok([
+        ("arauto.pem", fs::read_to_string(certificate)?),
+        ("arauto.key", fs::read_to_string(key)?),
+    ])
 }

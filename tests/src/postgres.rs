@@ -9,7 +9,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::Pid;
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 pub use self::database::{Database, connect, database};
@@ -124,6 +125,30 @@ impl Postgres {
             .try_for_each(|member| limit_files(member, bytes));
         self.process.thaw()?;
         limited
+    }
+
+    /// Ends all sessions but its own, as a failing network or an administrator does. What was not committed is gone.
+    pub fn end_sessions(&self) -> anyhow::Result<()> {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        database::execute(&self.url(), &[end.to_owned()])
+    }
+
+    /// Stops the processes behind the sessions of that name where they stand, as if a router had lost their connections;
+    /// the others go on. [`Self::thaw`] lets them go on. Returns how many there were.
+    pub async fn freeze_sessions(&self, name: &str) -> anyhow::Result<usize> {
+        let client = connect(&self.url()).await?;
+        let sessions = client
+            .query(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = $1",
+                &[&name],
+            )
+            .await?;
+        for session in &sessions {
+            let pid = Pid::from_raw(session.get(0)).context("a process id")?;
+            kill_process(pid, Signal::STOP)?;
+        }
+        Ok(sessions.len())
     }
 
     /// What it logged so far.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -39,6 +39,8 @@ pub enum Ending {
     Term,
     /// SIGQUIT: what PostgreSQL calls immediate.
     Quit,
+    /// SIGKILL: it is not asked.
+    Kill,
 }
 
 impl Ending {
@@ -46,6 +48,7 @@ impl Ending {
         match self {
             Self::Term => "TERM",
             Self::Quit => "QUIT",
+            Self::Kill => "KILL",
         }
     }
 
@@ -53,6 +56,7 @@ impl Ending {
         match self {
             Self::Term => Signal::TERM,
             Self::Quit => Signal::QUIT,
+            Self::Kill => Signal::KILL,
         }
     }
 }
@@ -159,6 +163,11 @@ impl Process {
         &self.log
     }
 
+    /// The last lines that it logged.
+    pub fn tail(&self) -> String {
+        tail(&self.log)
+    }
+
     /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -195,6 +204,14 @@ impl Process {
         }
         self.dismiss();
         Ok(())
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, at_most: Duration) -> anyhow::Result<ExitStatus> {
+        let child = &mut self.child;
+        let status = eventually("the server ends", at_most, || Ok(child.try_wait()?))?;
+        self.dismiss();
+        Ok(status)
     }
 
     /// Stops all its processes where they stand: what a machine looks like whose hypervisor has paused it.
@@ -248,6 +265,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            show(&self.log);
+        }
         // Without a watchdog it is meant to outlive us, or has ended.
         if self.watchdog.is_some() && self.stop().is_err() {
             let _ = self.kill_9();
@@ -301,6 +321,12 @@ fn pid(number: u32) -> anyhow::Result<Pid> {
         .ok()
         .and_then(Pid::from_raw)
         .context("a process id")
+}
+
+/// A test that fails shows what its servers last said.
+#[expect(clippy::print_stderr, reason = "it is shown with the test's own failure")]
+fn show(log: &Path) {
+    eprintln!("{}:\n{}\n", log.display(), tail(log));
 }
 
 /// Returns the end of a log.

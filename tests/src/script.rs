@@ -29,6 +29,16 @@ pub fn python() -> anyhow::Result<PathBuf> {
 
 /// Runs a script of `tests/web` against a server and returns how many checks it passed.
 pub fn run(runner: Runner, script: &str, server: &mut Server) -> anyhow::Result<usize> {
+    run_told(runner, script, server, &[])
+}
+
+/// The same with more environment for the script.
+pub fn run_told(
+    runner: Runner,
+    script: &str,
+    server: &mut Server,
+    told: &[(&str, &str)],
+) -> anyhow::Result<usize> {
     let folder = workspace().join("tests/web");
     let mut command = match runner {
         Runner::Node => {
@@ -42,6 +52,7 @@ pub fn run(runner: Runner, script: &str, server: &mut Server) -> anyhow::Result<
         .arg(script)
         .current_dir(folder)
         .env("ARAUTO_URL", server.url())
+        .envs(told.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

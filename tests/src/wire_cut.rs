@@ -66,7 +66,7 @@ fn forward(client: &TcpStream, server: &TcpStream, armed: &Arc<AtomicBool>, mark
 
 /// Copies until either side ends, or until `passes` says no: then both are cut.
 fn copy(mut from: &TcpStream, mut to: &TcpStream, mut passes: impl FnMut(&[u8]) -> bool) {
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         if !passes(&buffer[..read]) || to.write_all(&buffer[..read]).is_err() {
             break;

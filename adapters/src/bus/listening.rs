@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::delay::Delay;
 
@@ -38,24 +39,30 @@ pub(crate) struct Line {
     observer: Arc<dyn Observer>,
 }
 
+/// Hears a wire in the background until it is cancelled.
+pub(crate) fn listen(
+    name: &'static str,
+    full: &'static str,
+    mut wire: impl Wire,
+    observer: Arc<dyn Observer>,
+    (tasks, cancel): (&TaskTracker, CancellationToken),
+) -> Line {
+    let line = Line {
+        name,
+        full,
+        heard: broadcast::Sender::new(HEARD_MAX),
+        up: watch::Sender::new(false),
+        observer,
+    };
+    let hearing = line.clone();
+    tasks.spawn(async move {
+        cancel.run_until_cancelled(hearing.keep_hearing(&mut wire)).await;
+        hearing.up.send_replace(false);
+    });
+    line
+}
+
 impl Line {
-    /// Begins in silence. `name` is for messages, `full` the name of its bound among the metrics.
-    pub(crate) fn new(name: &'static str, full: &'static str, observer: Arc<dyn Observer>) -> Self {
-        Self {
-            name,
-            full,
-            heard: broadcast::Sender::new(HEARD_MAX),
-            up: watch::Sender::new(false),
-            observer,
-        }
-    }
-
-    /// Hears a wire until it is cancelled.
-    pub(crate) async fn hear(self, mut wire: impl Wire, cancel: CancellationToken) {
-        cancel.run_until_cancelled(self.keep_hearing(&mut wire)).await;
-        self.up.send_replace(false);
-    }
-
     /// From here on everything is heard; what was said before may have been missed.
     pub(crate) fn up(&self) {
         self.ring(Rung::Missed);

@@ -29,7 +29,10 @@ pub(crate) fn replies<'a>(replies: impl IntoIterator<Item = &'a Reply>) -> Strin
 /// Understands what was said.
 pub(crate) fn hear(said: &str) -> Rung {
     let understood = match said.split_once(' ') {
-        Some(("h", cursor)) => cursor.parse().map(Rung::Head).map_err(Unreadable::new),
+        Some(("h", cursor)) => cursor
+            .parse()
+            .map(Rung::Head)
+            .map_err(|_| Unreadable::new("cursor")),
         Some(("d", record)) => from_text::<DoorbellRecord>(record)
             .and_then(TryInto::try_into)
             .map(Rung::Doorbell),

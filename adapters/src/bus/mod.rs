@@ -4,6 +4,6 @@ mod listening;
 mod message;
 mod replies;
 
-pub(crate) use listening::{Line, Wire};
+pub(crate) use listening::{Line, Wire, listen};
 pub(crate) use message::{doorbell, head, hear, replies};
 pub(crate) use replies::{ReplyBatches, ReplyQueue, reply_queue};

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connect::{Database, Failure, Purpose};
-use crate::bus::{Line, ReplyBatches, ReplyQueue, Wire, hear, replies, reply_queue};
+use crate::bus::{Line, ReplyBatches, ReplyQueue, Wire, hear, listen, replies, reply_queue};
 use crate::delay::Delay;
 
 /// The channel that the store notifies.
@@ -58,11 +58,10 @@ impl PgBus {
     /// Begins to listen and to forward in the background, until `cancel`, whether the database answers yet or not.
     pub fn start(
         database: &Database,
-        observer: Arc<dyn Observer>,
-        tasks: &TaskTracker,
-        cancel: &CancellationToken,
+        observer: &Arc<dyn Observer>,
+        (tasks, cancel): (&TaskTracker, &CancellationToken),
     ) -> Self {
-        let (replies, batches) = reply_queue(Arc::clone(&observer), "postgres_bus_replies");
+        let (replies, batches) = reply_queue(Arc::clone(observer), "postgres_bus_replies");
         let forwarder = Forwarder::new(database.clone(), tasks.clone());
         let forwarding = forwarder.run(batches);
         tasks.spawn(cancel.clone().run_until_cancelled_owned(forwarding));
@@ -70,8 +69,13 @@ impl PgBus {
             database: database.clone(),
             tasks: tasks.clone(),
         };
-        let line = Line::new("postgres", "postgres_bus_listener", observer);
-        tasks.spawn(line.clone().hear(wire, cancel.clone()));
+        let line = listen(
+            "postgres",
+            "postgres_bus_listener",
+            wire,
+            Arc::clone(observer),
+            (tasks, cancel.clone()),
+        );
         Self { line, replies }
     }
 

@@ -27,10 +27,8 @@ pub(crate) struct Unreadable {
 }
 
 impl Unreadable {
-    pub(crate) fn new(what: impl ToString) -> Self {
-        Self {
-            what: what.to_string(),
-        }
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into() }
     }
 }
 
@@ -42,7 +40,7 @@ pub(crate) fn to_text(record: &impl Serialize) -> String {
 
 /// Reads a record.
 pub(crate) fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, Unreadable> {
-    serde_json::from_str(text).map_err(|error| Unreadable::new(format_args!("{:?}", error.classify())))
+    serde_json::from_str(text).map_err(|error| Unreadable::new(format!("{:?}", error.classify())))
 }
 
 /// Reads one value of a record that has a text form of its own.

@@ -6,13 +6,16 @@ use adapters::buses::Buses;
 use adapters::memory::{MemoryBus, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig};
 use adapters::metrics::Metrics;
 use adapters::postgres::{Database, PgBus, PgSettings, PgStore, PgStoreConfig, migrate};
+use adapters::redis::{Own, RedisBus, RedisRegistry, Server};
 use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::{Context as _, bail};
 use application::ports::{Bus, Clock, Entropy, Observer, Registry, Settings, Store};
 use application::settings::ChangeSettings;
+use domain::ids::NodeId;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::node_id;
 use crate::config::{Config, HistoryConfig, StoreKind};
 
 /// The parts that nodes share.
@@ -25,6 +28,7 @@ pub(super) struct Backends {
 
 /// What every part may ask for.
 pub(super) struct Surroundings<'a> {
+    pub(super) node: NodeId,
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) entropy: &'a Arc<dyn Entropy>,
     pub(super) observer: &'a Arc<dyn Observer>,
@@ -70,17 +74,20 @@ impl Backends {
         )
         .await
         .with_context(|| format!("the database at {} cannot be used", database.place()))?;
-        let bell = PgBus::start(
-            &database,
-            Arc::clone(around.observer),
-            around.tasks,
-            around.cancel,
-        );
+        let bell = PgBus::start(&database, around.observer, (around.tasks, around.cancel));
+        let mut buses: Vec<Arc<dyn Bus>> = vec![Arc::new(MemoryBus::new()), Arc::new(bell)];
+        let mut shared = Self::memory(config, around);
+        if let Some(server) = redis(config)? {
+            let (life, observer) = ((around.tasks, around.cancel), around.observer);
+            let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
+            buses.push(Arc::new(fast));
+            shared.registry = Arc::new(RedisRegistry::start(&server, around.node, observer, life));
+        }
         Ok(Self {
             store: Arc::new(store),
-            bus: Arc::new(Buses::new(vec![Arc::new(MemoryBus::new()), Arc::new(bell)])),
+            bus: Arc::new(Buses::new(buses)),
             settings: Arc::new(PgSettings::open(&database)?),
-            ..Self::memory(config, around)
+            ..shared
         })
     }
 }
@@ -104,6 +111,14 @@ pub(super) fn database(config: &Config) -> anyhow::Result<Database> {
         .as_ref()
         .context("ARAUTO_DATABASE_URL is missing")?;
     url.expose().parse().context("ARAUTO_DATABASE_URL")
+}
+
+/// Returns where Redis is, if it is to be used.
+fn redis(config: &Config) -> anyhow::Result<Option<Server>> {
+    let url = config.store.redis_url.as_ref();
+    url.map(|url| url.expose().parse::<Server>())
+        .transpose()
+        .context("ARAUTO_REDIS_URL")
 }
 
 fn memory(history: &HistoryConfig) -> MemoryStoreConfig {
@@ -142,6 +157,7 @@ pub(super) async fn change_settings(config: &Config) -> anyhow::Result<(ChangeSe
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let observer: Arc<dyn Observer> = Arc::new(Metrics::new()?);
     let around = Surroundings {
+        node: node_id(&*entropy),
         clock: &clock,
         entropy: &entropy,
         observer: &observer,

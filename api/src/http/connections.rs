@@ -28,7 +28,6 @@ causes! {
 pub(crate) struct ConnectionsApi;
 
 #[OpenApi(tag = "Group::Streams")]
-#[expect(clippy::unused_async, reason = "handlers are async, whether they wait or not")]
 impl ConnectionsApi {
     /// Reply to a heartbeat
     ///

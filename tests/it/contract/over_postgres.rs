@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adapters::postgres::{PgBus, PgSettings};
-use application::ports::{Bus, Doorbell, Listener, Reply, Settings};
+use application::ports::{Bus, Doorbell, Listener, Observer, Reply, Settings};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::cursor::{Cursor, Position};
@@ -49,7 +49,8 @@ impl BusFactory for OverPostgres {
         let tasks = TaskTracker::new();
         let mut nodes = Vec::new();
         for _ in 0..2 {
-            let bus = PgBus::start(&place, Arc::new(Unobserved), &tasks, &self.cancel);
+            let observer: Arc<dyn Observer> = Arc::new(Unobserved);
+            let bus = PgBus::start(&place, &observer, (&tasks, &self.cancel));
             // The first ring says that it listens from here on.
             bus.listen().next().await;
             let (commits, committed) = mpsc::unbounded_channel();

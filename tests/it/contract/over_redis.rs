@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adapters::redis::{Own, RedisBus, RedisRegistry, RedisSettings, Server};
-use application::ports::{Bus, Registry, Settings};
+use application::ports::{Bus, Observer, Registry, Settings};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::ids::NodeId;
@@ -55,11 +55,9 @@ impl OverRedis {
     pub(super) async fn bus(&self, node: u32, own: Own) -> Arc<RedisBus> {
         let bus = RedisBus::start(
             &self.server,
-            NodeId(node),
-            own,
-            Arc::new(Unobserved),
-            &self.tasks,
-            &self.cancel,
+            (NodeId(node), own),
+            &(Arc::new(Unobserved) as _),
+            (&self.tasks, &self.cancel),
         );
         bus.hears().wait_for(|hears| *hears).await.unwrap();
         Arc::new(bus)
@@ -89,8 +87,8 @@ impl OverRedis {
     }
 
     fn registry(&self, node: u32) -> Arc<RedisRegistry> {
-        let observer = Arc::new(Unobserved);
-        let registry = RedisRegistry::start(&self.server, NodeId(node), observer, &self.tasks, &self.cancel);
+        let parts = (&self.tasks, &self.cancel);
+        let registry = RedisRegistry::start(&self.server, NodeId(node), &(Arc::new(Unobserved) as _), parts);
         let registry = Arc::new(registry);
         self.registries.lock().unwrap().push(registry.clone());
         registry
@@ -132,13 +130,12 @@ impl LeaseFactory for OverRedis {
         let (tasks, goodbye) = (TaskTracker::new(), CancellationToken::new());
         let registry = {
             let _inside = runtime.enter();
-            let observer = Arc::new(Unobserved);
+            let observer: Arc<dyn Observer> = Arc::new(Unobserved);
             Arc::new(RedisRegistry::start(
                 &self.server,
                 NodeId(node),
-                observer,
-                &tasks,
-                &goodbye,
+                &observer,
+                (&tasks, &goodbye),
             ))
         };
         Node {

@@ -39,6 +39,10 @@ impl Tasks {
             cancel,
         }
     }
+
+    fn parts(&self) -> (&TaskTracker, &CancellationToken) {
+        (&self.tracker, &self.cancel)
+    }
 }
 
 /// Notes what it was told of.

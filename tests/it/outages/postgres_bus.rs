@@ -17,7 +17,7 @@ struct Node {
 
 fn node(postgres: &Postgres) -> Node {
     let (tasks, database) = (Tasks::new(), postgres.url().parse::<Database>().unwrap());
-    let bus = PgBus::start(&database, Arc::new(Unobserved), &tasks.tracker, &tasks.cancel);
+    let bus = PgBus::start(&database, &(Arc::new(Unobserved) as _), tasks.parts());
     Node { bus, _tasks: tasks }
 }
 
@@ -120,7 +120,7 @@ async fn replies_that_wait_are_bounded() {
     let postgres = Postgres::start(Settings::default()).unwrap();
     let (tasks, observer) = (Tasks::new(), Arc::new(Noting::default()));
     let database: Database = postgres.url().parse().unwrap();
-    let bus = PgBus::start(&database, observer.clone(), &tasks.tracker, &tasks.cancel);
+    let bus = PgBus::start(&database, &(observer.clone() as _), tasks.parts());
     becomes(&bus, true).await;
     postgres.freeze().unwrap();
     for sequence in 0..20_000 {

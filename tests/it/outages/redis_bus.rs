@@ -19,21 +19,18 @@ struct Node {
     _tasks: Tasks,
 }
 
-fn node(url: &str, node: u32, own: Own, observer: Arc<dyn Observer>) -> Node {
+fn node(url: &str, node: u32, own: Own, observer: &Arc<dyn Observer>) -> Node {
     let (tasks, server) = (Tasks::new(), url.parse::<Server>().unwrap());
-    let bus = RedisBus::start(
-        &server,
-        NodeId(node),
-        own,
-        observer,
-        &tasks.tracker,
-        &tasks.cancel,
-    );
+    let bus = RedisBus::start(&server, (NodeId(node), own), observer, tasks.parts());
     Node { bus, _tasks: tasks }
 }
 
+fn unobserved() -> Arc<dyn Observer> {
+    Arc::new(Unobserved)
+}
+
 async fn hearing(url: &str) -> Node {
-    let node = node(url, 1, Own::Heard, Arc::new(Unobserved));
+    let node = node(url, 1, Own::Heard, &unobserved());
     becomes(&node.bus, true).await;
     node
 }
@@ -64,7 +61,7 @@ async fn a_killed_redis_is_noticed_and_heard_again_when_it_is_back() {
 async fn a_frozen_redis_holds_nobody_up_and_is_heard_again_when_it_thaws() {
     let redis = redis();
     let observer = Arc::new(Noting::default());
-    let Node { bus, _tasks } = node(&redis.url(), 1, Own::Heard, observer.clone());
+    let Node { bus, _tasks } = node(&redis.url(), 1, Own::Heard, &(observer.clone() as _));
     becomes(&bus, true).await;
     let mut listener = bus.listen();
     redis.freeze().unwrap();
@@ -85,7 +82,7 @@ async fn a_frozen_redis_holds_nobody_up_and_is_heard_again_when_it_thaws() {
 async fn what_a_full_queue_left_out_is_made_up_for_by_the_head() {
     let redis = redis();
     let observer = Arc::new(Noting::default());
-    let Node { bus, _tasks } = node(&redis.url(), 1, Own::Heard, observer.clone());
+    let Node { bus, _tasks } = node(&redis.url(), 1, Own::Heard, &(observer.clone() as _));
     let listening = hearing(&redis.url()).await;
     let mut listener = listening.bus.listen();
     redis.freeze().unwrap();
@@ -106,7 +103,7 @@ async fn what_a_full_queue_left_out_is_made_up_for_by_the_head() {
 async fn a_node_may_start_before_its_redis() {
     let mut redis = redis();
     redis.kill_9().unwrap();
-    let Node { bus, _tasks } = node(&redis.url(), 1, Own::Heard, Arc::new(Unobserved));
+    let Node { bus, _tasks } = node(&redis.url(), 1, Own::Heard, &unobserved());
     let mut listener = bus.listen();
     announce_at_once(&bus, 1).await;
     redis.restart().unwrap();
@@ -146,8 +143,8 @@ async fn what_nobody_understands_counts_as_missed() {
 #[tokio::test]
 async fn a_node_that_hears_itself_another_way_skips_what_it_said() {
     let redis = redis();
-    let one = node(&redis.url(), 1, Own::Skipped, Arc::new(Unobserved));
-    let other = node(&redis.url(), 2, Own::Skipped, Arc::new(Unobserved));
+    let one = node(&redis.url(), 1, Own::Skipped, &unobserved());
+    let other = node(&redis.url(), 2, Own::Skipped, &unobserved());
     becomes(&one.bus, true).await;
     becomes(&other.bus, true).await;
     let mut listener = one.bus.listen();
@@ -166,7 +163,7 @@ async fn a_node_that_hears_itself_another_way_skips_what_it_said() {
 async fn a_listener_that_stands_still_is_told_that_it_missed_something() {
     let redis = redis();
     let observer = Arc::new(Noting::default());
-    let Node { bus, _tasks } = node(&redis.url(), 1, Own::Heard, observer.clone());
+    let Node { bus, _tasks } = node(&redis.url(), 1, Own::Heard, &(observer.clone() as _));
     becomes(&bus, true).await;
     let (mut still, mut awake) = (bus.listen(), bus.listen());
     for position in 1..=300 {

@@ -23,13 +23,7 @@ struct Node {
 
 fn node(redis: &Redis) -> Node {
     let (tasks, server) = (Tasks::new(), redis.url().parse::<Server>().unwrap());
-    let registry = RedisRegistry::start(
-        &server,
-        NodeId(1),
-        Arc::new(Unobserved),
-        &tasks.tracker,
-        &tasks.cancel,
-    );
+    let registry = RedisRegistry::start(&server, NodeId(1), &(Arc::new(Unobserved) as _), tasks.parts());
     Node {
         registry,
         _tasks: tasks,
@@ -129,13 +123,7 @@ async fn what_waits_for_redis_is_bounded() {
     let redis = Redis::start(Settings::default()).unwrap();
     let (tasks, observer) = (Tasks::new(), Arc::new(Noting::default()));
     let server = redis.url().parse::<Server>().unwrap();
-    let registry = RedisRegistry::start(
-        &server,
-        NodeId(1),
-        observer.clone(),
-        &tasks.tracker,
-        &tasks.cancel,
-    );
+    let registry = RedisRegistry::start(&server, NodeId(1), &(observer.clone() as _), tasks.parts());
     registry.enter(presence(1), 5).await.unwrap();
     redis.freeze().unwrap();
     for ticket in 0..20_000 {

@@ -60,8 +60,8 @@ async fn nodes_follow_the_sentinels_to_the_new_primary() {
     let server: Server = url.parse().unwrap();
     server.check().await.unwrap();
     let tasks = Tasks::new();
-    let (own, observer) = (Own::Heard, Arc::new(Unobserved));
-    let bus = RedisBus::start(&server, NodeId(1), own, observer, &tasks.tracker, &tasks.cancel);
+    let own = (NodeId(1), Own::Heard);
+    let bus = RedisBus::start(&server, own, &(Arc::new(Unobserved) as _), tasks.parts());
     in_time("the bus", async {
         bus.hears().wait_for(|hears| *hears).await.unwrap();
     })

@@ -3,3 +3,4 @@
 mod clients;
 mod documented;
 mod lifecycle;
+mod proxy;

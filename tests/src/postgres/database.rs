@@ -159,7 +159,7 @@ fn template_name() -> String {
 
 /// Runs statements one by one, each in a transaction of its own. On a thread of its own, so that it can be called from
 /// where nothing may be awaited.
-fn execute(url: &str, statements: &[String]) -> anyhow::Result<()> {
+pub(super) fn execute(url: &str, statements: &[String]) -> anyhow::Result<()> {
     let config: Config = url.parse()?;
     let work = || -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -184,7 +184,7 @@ pub(super) fn outcome(row: &Row, item: &Acceptance, again: bool) -> Result<Outco
         "other" => Ok(refused(Refusal::KeyReused)),
         "keys_full" => full("idempotency keys"),
         "schedule_full" => full("scheduled notifications"),
-        other => Err(Unreadable::new(format_args!("outcome {other}")).into()),
+        other => Err(Unreadable::new(format!("outcome {other}")).into()),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use self::publishing::{Outbox, Publisher};
 use self::wire::RedisWire;
 use super::connect::Server;
-use crate::bus::{Line, ReplyQueue, reply_queue};
+use crate::bus::{Line, ReplyQueue, listen, reply_queue};
 
 /// What a node does with what it said itself, which Redis brings back like everything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,25 +39,29 @@ pub struct RedisBus {
 }
 
 impl RedisBus {
-    /// Begins to listen and to publish in the background, until `cancel`, whether Redis answers yet or not.
+    /// Begins to listen and to speak in the background, whether Redis answers yet or not.
     pub fn start(
         server: &Server,
-        node: NodeId,
-        own: Own,
-        observer: Arc<dyn Observer>,
-        tasks: &TaskTracker,
-        cancel: &CancellationToken,
+        (node, own): (NodeId, Own),
+        observer: &Arc<dyn Observer>,
+        (tasks, cancel): (&TaskTracker, &CancellationToken),
     ) -> Self {
-        let (replies, batches) = reply_queue(Arc::clone(&observer), "redis_bus_replies");
-        let (outbox, queue) = Outbox::new(Arc::clone(&observer));
+        let (replies, batches) = reply_queue(Arc::clone(observer), "redis_bus_replies");
+        let (outbox, queue) = Outbox::new(Arc::clone(observer));
         let publisher = Publisher::new(server.clone(), node, outbox.unsaid());
-        let announcing = publisher.clone().announce(queue);
-        tasks.spawn(cancel.clone().run_until_cancelled_owned(announcing));
-        let forwarding = publisher.forward(batches);
-        tasks.spawn(cancel.clone().run_until_cancelled_owned(forwarding));
+        let announcing = publisher.clone();
+        let quiet = cancel.clone();
+        tasks.spawn(async move { quiet.run_until_cancelled(announcing.announce(queue)).await });
+        let quiet = cancel.clone();
+        tasks.spawn(async move { quiet.run_until_cancelled(publisher.forward(batches)).await });
         let wire = RedisWire::new(server.clone(), node, own);
-        let line = Line::new("redis", "redis_bus_listener", observer);
-        tasks.spawn(line.clone().hear(wire, cancel.clone()));
+        let line = listen(
+            "redis",
+            "redis_bus_listener",
+            wire,
+            Arc::clone(observer),
+            (tasks, cancel.clone()),
+        );
         Self {
             outbox,
             replies,

@@ -40,19 +40,18 @@ pub struct RedisRegistry {
 }
 
 impl RedisRegistry {
-    /// Begins to keep this node's books in the background, until `cancel`, whether Redis answers yet or not.
+    /// Begins to keep this node's books in the background, whether Redis answers yet or not.
     pub fn start(
         server: &Server,
         node: NodeId,
-        observer: Arc<dyn Observer>,
-        tasks: &TaskTracker,
-        cancel: &CancellationToken,
+        observer: &Arc<dyn Observer>,
+        (tasks, cancel): (&TaskTracker, &CancellationToken),
     ) -> Self {
         let bounds = Bounds {
             patience: PATIENCE,
             full: "redis_registry",
         };
-        let books = Arc::new(Books::new(bounds, observer));
+        let books = Arc::new(Books::new(bounds, Arc::clone(observer)));
         let link = Arc::new(Link::new(server.clone()));
         let (keys, scripts) = (Keys::new(server), Arc::new(Scripts::new()));
         let ledger = RedisLedger {

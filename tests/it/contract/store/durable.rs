@@ -101,7 +101,7 @@ async fn two_nodes_give_contiguous_places_that_appear_in_order() {
         .await;
     // Whoever follows the log while it is written sees each place once and in order.
     let follower = Arc::clone(&nodes[1]);
-    let follow = tokio::spawn(async move {
+    let follow = TaskTracker::new().spawn(async move {
         let mut cursor = domain::cursor::Cursor {
             position: Position(0),
             ..follower.head().await.unwrap().cursor
