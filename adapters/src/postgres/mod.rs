@@ -7,11 +7,14 @@ mod bus;
 mod connect;
 mod epoch;
 mod migrate;
+mod moment;
+mod registry;
 mod settings;
 mod store;
 
 pub use bus::PgBus;
 pub use connect::{ConnectError, Database};
 pub use migrate::{MigrateError, migrate};
+pub use registry::PgRegistry;
 pub use settings::PgSettings;
 pub use store::{PgStore, PgStoreConfig};

@@ -205,8 +205,13 @@ async fn giving_up_a_wait_loses_nothing(factory: &dyn BusFactory) {
     let [one, other] = factory.open().await;
     let mut listener = other.listen();
     for position in 1..=500 {
-        // Polled once and dropped.
-        assert_eq!(listener.next().now_or_never(), None);
+        // Polled once and dropped. What is there already repeats what was heard.
+        match listener.next().now_or_never() {
+            None | Some(Rung::Missed) => {}
+            Some(Rung::Doorbell(rung)) => assert!(rung.events[0].position.0 < position),
+            Some(Rung::Head(head)) => assert!(head.position.0 < position),
+            Some(Rung::Replies(replies)) => panic!("nobody replied: {replies:?}"),
+        }
         one.announce(doorbell([position])).await;
         hears(&mut listener, [position]).await;
     }

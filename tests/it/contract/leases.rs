@@ -78,6 +78,7 @@ macro_rules! lease_suite {
     };
 }
 
+lease_suite!(postgres, crate::contract::over_postgres::over_postgres);
 lease_suite!(redis, crate::contract::over_redis::over_redis);
 
 fn user(name: &str) -> UserId {
@@ -161,6 +162,7 @@ async fn a_dead_nodes_streams_take_up_nobodys_room(factory: &dyn LeaseFactory) {
 
 async fn what_dead_nodes_leave_is_cleared_up_by_the_living(factory: &dyn LeaseFactory) {
     let (dying, living) = (factory.node(7).await, factory.node(8).await);
+    let opened_at = factory.now().await;
     // More than is cleared up at once.
     let mut entering = tokio::task::JoinSet::new();
     for serial in 1..=1_200 {
@@ -168,7 +170,7 @@ async fn what_dead_nodes_leave_is_cleared_up_by_the_living(factory: &dyn LeaseFa
         let presence = Presence {
             connection: connection(7, serial),
             user: user(&format!("u-{}", serial % 400)),
-            opened_at: factory.now().await,
+            opened_at,
         };
         entering.spawn(async move { registry.enter(presence, 5).await.unwrap() });
     }

@@ -1,30 +1,38 @@
 //! The parts that nodes share in Postgres, each as two nodes of one database see it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use adapters::postgres::{PgBus, PgSettings};
-use application::ports::{Bus, Doorbell, Listener, Observer, Reply, Settings};
+use adapters::postgres::{PgBus, PgRegistry, PgSettings};
+use application::ports::{Bus, Doorbell, Listener, Observer, Registry, Reply, Settings};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::cursor::{Cursor, Position};
+use domain::ids::NodeId;
+use domain::time::Timestamp;
 use tests::postgres::{Database, database};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::bus::BusFactory;
+use super::leases::{LeaseFactory, Node};
+use super::registry::RegistryFactory;
 use super::settings::SettingsFactory;
 
 pub(super) struct OverPostgres {
     database: Database,
     cancel: CancellationToken,
+    registries: Mutex<Vec<Arc<PgRegistry>>>,
 }
 
 pub(super) async fn over_postgres() -> OverPostgres {
     OverPostgres {
         database: database().await.unwrap(),
         cancel: CancellationToken::new(),
+        registries: Mutex::default(),
     }
 }
 
@@ -95,5 +103,69 @@ impl Bus for RungByTheStore {
 
     fn listen(&self) -> Box<dyn Listener> {
         self.bus.listen()
+    }
+}
+
+impl OverPostgres {
+    fn registry(&self, node: u32, life: (&TaskTracker, &CancellationToken)) -> Arc<PgRegistry> {
+        let (place, observer) = (self.database.url().parse().unwrap(), Arc::new(Unobserved));
+        Arc::new(PgRegistry::start(&place, NodeId(node), &(observer as _), life).unwrap())
+    }
+
+    async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, question: &str) -> T {
+        let client = self.database.connect().await.unwrap();
+        client.query_one(question, &[]).await.unwrap().get(0)
+    }
+}
+
+#[async_trait]
+impl RegistryFactory for OverPostgres {
+    async fn open(&self) -> [Arc<dyn Registry>; 2] {
+        let tasks = TaskTracker::new();
+        [0, 1].map(|node| {
+            let registry = self.registry(node, (&tasks, &self.cancel));
+            self.registries.lock().unwrap().push(registry.clone());
+            registry as Arc<dyn Registry>
+        })
+    }
+
+    async fn settle(&self) {
+        let registries = self.registries.lock().unwrap().clone();
+        for registry in registries {
+            registry.flush().await;
+        }
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.database.advance(by).await.unwrap();
+    }
+
+    async fn now(&self) -> Timestamp {
+        let now: SystemTime = self.one("SELECT store_now()").await;
+        let since = now.duration_since(UNIX_EPOCH).unwrap();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap())
+    }
+}
+
+#[async_trait]
+impl LeaseFactory for OverPostgres {
+    async fn node(&self, node: u32) -> Node {
+        let runtime = Runtime::new().unwrap();
+        let (tasks, goodbye) = (TaskTracker::new(), CancellationToken::new());
+        let registry = {
+            let _inside = runtime.enter();
+            self.registry(node, (&tasks, &goodbye))
+        };
+        Node {
+            registry,
+            runtime,
+            goodbye,
+            tasks,
+        }
+    }
+
+    async fn kept(&self) -> usize {
+        let kept: i64 = self.one("SELECT count(*) FROM registry_streams").await;
+        usize::try_from(kept).unwrap()
     }
 }

@@ -70,6 +70,7 @@ macro_rules! registry_suite {
 }
 
 registry_suite!(memory, super::in_memory);
+registry_suite!(postgres, crate::contract::over_postgres::over_postgres);
 registry_suite!(redis, crate::contract::over_redis::over_redis);
 
 struct InMemory {

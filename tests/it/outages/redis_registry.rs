@@ -10,7 +10,7 @@ use domain::ids::NodeId;
 use domain::time::Timestamp;
 use tests::redis::{Redis, Settings};
 
-use super::registry::{HOUR, counts, ended, leave, person, presence, refuses_everything_within};
+use super::registry::{HOUR, counts, ended, enters, leave, person, presence, refuses_everything_within};
 use super::{Noting, Tasks};
 
 /// What the registry promises.
@@ -45,12 +45,12 @@ async fn a_frozen_redis_makes_nobody_wait_and_is_put_right_when_it_thaws() {
     redis.freeze().unwrap();
     refuses_everything_within(&registry, BOUND).await;
     leave(&registry, 1);
-    leave(&registry, 2);
     assert!(registry.enter(presence(4), 5).await.is_err());
     redis.thaw().unwrap();
-    // 3 stayed; 4 and the one whose entering was refused came while nobody answered.
-    counts(&registry, 3).await;
-    assert_eq!(registry.enter(presence(5), 3).await.unwrap().len(), 1);
+    // 2 and 3 stayed; 4 and the one whose entering was refused came while nobody answered.
+    counts(&registry, 4).await;
+    let beyond = enters(&registry, presence(5), 3).await;
+    assert_eq!(beyond, [2, 3].map(|serial| presence(serial).connection));
 }
 
 #[tokio::test]

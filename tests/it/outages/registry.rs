@@ -80,6 +80,19 @@ pub(super) async fn counts(registry: &dyn Registry, streams: usize) {
     .await;
 }
 
+/// Enters a stream as soon as that is possible.
+pub(super) async fn enters(registry: &dyn Registry, presence: Presence, limit: usize) -> Vec<ConnectionId> {
+    in_time("entering", async {
+        loop {
+            if let Ok(beyond) = registry.enter(presence.clone(), limit).await {
+                return beyond;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+}
+
 /// Asks until the ticket counts as ended; it must never have been new.
 pub(super) async fn ended(registry: &dyn Registry, ticket: u128) {
     in_time("the ended ticket", async {

@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use domain::channel::Channel;
 use domain::cursor::Position;
 use domain::event::{Change, Event, Marked};
 use domain::ids::NotificationId;
 use domain::notification::{Content, Notification, NotificationType, Priority};
-use domain::time::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::super::connect::Failure;
+pub(super) use super::super::moment::{moment, timestamp};
 use crate::record::{ControlRecord, MarksRecord, Unreadable, from_text, to_text};
 
 /// The kinds of events, as they are kept.
@@ -33,24 +33,6 @@ const NOTIFICATION_BYTES: usize = 200;
 /// The columns of a notification, under the name `n`.
 pub(super) const NOTIFICATION: &str = "n.id, n.kind AS type, n.priority, n.title, n.body, n.link, n.data, \
                                        n.requires_ack, n.expires_at, n.published_at";
-
-pub(super) fn moment(at: Timestamp) -> SystemTime {
-    let millis = at.as_millis();
-    let span = Duration::from_millis(millis.unsigned_abs());
-    if millis < 0 {
-        UNIX_EPOCH - span
-    } else {
-        UNIX_EPOCH + span
-    }
-}
-
-pub(super) fn timestamp(at: SystemTime) -> Timestamp {
-    let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millis(match at.duration_since(UNIX_EPOCH) {
-        Ok(since) => millis(since),
-        Err(before) => -millis(before.duration()),
-    })
-}
 
 /// Positions are counted from 1 by this service alone, so that they fit.
 pub(super) const fn place(position: Position) -> i64 {
