@@ -1,8 +1,8 @@
 //! The bell that rings when a transaction commits: `LISTEN` and `NOTIFY`.
 //!
-//! The store rings it inside each transaction that appends to the log, with the head that it leaves. So
-//! [`Bus::announce`] has nothing to do here, and no commit goes unheard for longer than a connection is lost. Replies
-//! to heartbeats travel the same way.
+//! The store rings it inside each transaction that appends to the log, with the head that it leaves:
+//! `h <epoch>-<position>`. So [`Bus::announce`] has nothing to do here, and no commit goes unheard for longer than a
+//! connection is lost. Replies to heartbeats travel the same way: `r <json>`, several at once.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use application::ports::{Bus, Doorbell, Listener, Observer, Reply};
 use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_postgres::{AsyncMessage, Client};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connect::{ConnectError, Database, Purpose};
+use super::connect::{Database, Failure, Purpose};
 use crate::bus::{Line, ReplyBatches, ReplyQueue, Wire, hear, listen, replies, reply_queue};
+use crate::delay::Delay;
 
 /// The channel that the store notifies.
 const CHANNEL: &str = "arauto";
@@ -29,26 +32,38 @@ const FORWARDING: Purpose = Purpose {
     statement: Duration::from_secs(2),
 };
 
-/// A notification takes less than 8,000 bytes (`NOTIFY` in the manual of PostgreSQL); a reply up to 130.
-const REPLIES_AT_ONCE: usize = 50;
+/// A notification takes less than 8,000 bytes; a reply at most 151.
+const REPLIES_IN_ONE: usize = 50;
 /// A connection that says nothing is asked whether it still listens.
-const ASK_AFTER: Duration = Duration::from_secs(5);
+const ASK_AFTER: Duration = Duration::from_secs(2);
+/// A database that does not take replies is tried again after this long, and later each time.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LAST_DELAY: Duration = Duration::from_secs(5);
+
+const NOTIFY: &str = "
+SELECT pg_notify($1, said)
+FROM unnest($2::text[]) AS said";
 
 /// Hears every commit of every node.
+///
+/// Lost connections are opened again, with growing delays; after each, listeners hear that something may have been
+/// missed. Replies that the database does not take are lost, and count as missed; those that wait are bounded, and
+/// where that is full the observer sees `Full("postgres_bus_replies")`.
 pub struct PgBus {
     line: Line,
     replies: ReplyQueue,
 }
 
 impl PgBus {
-    /// Begins to listen and to forward, until `cancel`. Lost connections are opened again by themselves.
+    /// Begins to listen and to forward in the background, until `cancel`, whether the database answers yet or not.
     pub fn start(
         database: &Database,
         observer: &Arc<dyn Observer>,
         (tasks, cancel): (&TaskTracker, &CancellationToken),
     ) -> Self {
         let (replies, batches) = reply_queue(Arc::clone(observer), "postgres_bus_replies");
-        let forwarding = forward(database.clone(), batches, tasks.clone());
+        let forwarder = Forwarder::new(database.clone(), tasks.clone());
+        let forwarding = forwarder.run(batches);
         tasks.spawn(cancel.clone().run_until_cancelled_owned(forwarding));
         let wire = PgWire {
             database: database.clone(),
@@ -62,6 +77,11 @@ impl PgBus {
             (tasks, cancel.clone()),
         );
         Self { line, replies }
+    }
+
+    /// Says whether commits are heard at present, and when that changes.
+    pub fn hears(&self) -> watch::Receiver<bool> {
+        self.line.hears()
     }
 }
 
@@ -79,6 +99,7 @@ impl Bus for PgBus {
     }
 }
 
+/// One connection that listens.
 struct PgWire {
     database: Database,
     tasks: TaskTracker,
@@ -88,17 +109,19 @@ struct PgWire {
 impl Wire for PgWire {
     async fn hear(&mut self, line: &Line) -> Box<dyn Error + Send + Sync> {
         match self.stay(line).await {
-            Err(error) => error.into(),
-            Ok(()) => "the connection ended".into(),
+            Ok(()) => "the connection was closed".into(),
+            Err(error) => error,
         }
     }
 }
 
 impl PgWire {
-    async fn stay(&self, line: &Line) -> Result<(), ConnectError> {
+    /// Listens until the connection ends.
+    async fn stay(&self, line: &Line) -> Result<(), Box<dyn Error + Send + Sync>> {
         let (client, mut messages) = self.database.listen(LISTENING, &self.tasks).await?;
-        let listening = LISTENING.in_time(async { Ok(client.batch_execute("LISTEN arauto").await?) });
-        listening.await.map_err(|_| ConnectError::Silent)?;
+        LISTENING
+            .in_time(async { Ok(client.batch_execute("LISTEN arauto").await?) })
+            .await?;
         line.up();
         loop {
             match tokio::time::timeout(ASK_AFTER, messages.recv()).await {
@@ -106,38 +129,74 @@ impl PgWire {
                     line.ring(hear(note.payload()));
                 }
                 Ok(Some(_)) => {}
-                Err(_) if answers(&client).await => {}
-                Ok(None) | Err(_) => return Ok(()),
+                Ok(None) => return Ok(()),
+                Err(_) => {
+                    LISTENING
+                        .in_time(async { Ok(client.batch_execute("").await?) })
+                        .await?;
+                }
             }
         }
     }
 }
 
-async fn answers(client: &Client) -> bool {
-    let asked = LISTENING.in_time(async { Ok(client.batch_execute("").await?) });
-    asked.await.is_ok()
+/// Sends replies on, over a connection of its own.
+struct Forwarder {
+    database: Database,
+    tasks: TaskTracker,
+    open: Option<Client>,
+    delay: Delay,
+    /// Nobody connects before.
+    closed_until: Option<Instant>,
 }
 
-async fn forward(database: Database, mut batches: ReplyBatches, tasks: TaskTracker) {
-    let mut client: Option<Client> = None;
-    loop {
-        let batch = batches.next().await;
-        if batch.is_empty() {
-            return;
+impl Forwarder {
+    const fn new(database: Database, tasks: TaskTracker) -> Self {
+        Self {
+            database,
+            tasks,
+            open: None,
+            delay: Delay::new(FIRST_DELAY, LAST_DELAY),
+            closed_until: None,
         }
-        if client.as_ref().is_none_or(Client::is_closed) {
-            client = database.connect(FORWARDING, &tasks).await.ok();
+    }
+
+    async fn run(mut self, mut batches: ReplyBatches) {
+        loop {
+            let batch = batches.next().await;
+            if batch.is_empty() {
+                return;
+            }
+            if self.closed_until.is_some_and(|until| Instant::now() < until) {
+                continue;
+            }
+            let said = batch.chunks(REPLIES_IN_ONE).map(replies).collect();
+            match self.send(said).await {
+                Ok(()) => {
+                    self.delay.reset();
+                    self.closed_until = None;
+                }
+                Err(error) => {
+                    self.open = None;
+                    self.closed_until = Some(Instant::now() + self.delay.next());
+                    tracing::debug!(%error, bus = "postgres", "replies were not forwarded");
+                }
+            }
         }
-        // Without a connection they are lost, and their streams are asked again.
-        let Some(open) = &client else { continue };
-        let payloads: Vec<String> = batch.chunks(REPLIES_AT_ONCE).map(replies).collect();
-        let notified = FORWARDING.in_time(async {
-            let notify = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload";
-            Ok(open.execute(notify, &[&CHANNEL, &payloads]).await?)
-        });
-        if notified.await.is_err() {
-            client = None;
-        }
+    }
+
+    async fn send(&mut self, said: Vec<String>) -> Result<(), Failure> {
+        let open = match self.open.take() {
+            Some(open) if !open.is_closed() => open,
+            _ => {
+                let connecting = self.database.connect(FORWARDING, &self.tasks);
+                connecting.await.map_err(|_| Failure::Silent)?
+            }
+        };
+        let sent = async { Ok(open.execute(NOTIFY, &[&CHANNEL, &said]).await?) };
+        FORWARDING.in_time(sent).await?;
+        self.open = Some(open);
+        Ok(())
     }
 }
 
@@ -149,18 +208,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_replies_fit_a_notification() {
-        let reply = |n: usize| Reply {
+    fn as_many_replies_as_are_sent_in_one_fit_a_notification() {
+        let longest = Reply {
             connection: ConnectionId {
                 node: NodeId(u32::MAX),
-                serial: n as u64,
+                serial: u64::MAX,
             },
             user: "x".repeat(ID_MAX_CHARS).parse().unwrap(),
-            sequence: (1 << 53) - 1,
+            sequence: u64::MAX,
         };
-        let batch: Vec<Reply> = (0..REPLIES_AT_ONCE).map(reply).collect();
-        let payload = replies(&batch);
-        assert!(payload.len() < 8_000, "{} bytes", payload.len());
-        assert_eq!(hear(&payload), Rung::Replies(batch.into()));
+        let batch = vec![longest; REPLIES_IN_ONE];
+        let said = replies(&batch);
+        assert!(said.len() < 8_000, "{} bytes", said.len());
+        assert_eq!(hear(&said), Rung::Replies(batch.into()));
     }
 }

@@ -6,4 +6,5 @@ mod over_postgres;
 mod over_redis;
 mod registry;
 mod settings;
+mod several;
 mod store;

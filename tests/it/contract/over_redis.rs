@@ -52,10 +52,10 @@ pub(crate) async fn over_redis() -> OverRedis {
 
 impl OverRedis {
     /// Opens the bus of a node, which already hears.
-    async fn bus(&self, node: u32) -> Arc<RedisBus> {
+    pub(super) async fn bus(&self, node: u32, own: Own) -> Arc<RedisBus> {
         let bus = RedisBus::start(
             &self.server,
-            (NodeId(node), Own::Heard),
+            (NodeId(node), own),
             &(Arc::new(Unobserved) as _),
             (&self.tasks, &self.cancel),
         );
@@ -67,7 +67,7 @@ impl OverRedis {
 #[async_trait]
 impl BusFactory for OverRedis {
     async fn open(&self) -> [Arc<dyn Bus>; 2] {
-        [self.bus(1).await, self.bus(2).await]
+        [self.bus(1, Own::Heard).await, self.bus(2, Own::Heard).await]
     }
 }
 

@@ -1,5 +1,6 @@
 //! What nodes have between them dies, hangs and comes back: nobody waits for it, and nobody has to be restarted.
 
+mod postgres_bus;
 mod redis_bus;
 mod redis_registry;
 mod registry;
