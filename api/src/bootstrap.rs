@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::backends::{Backends, Surroundings};
-pub use self::commands::{begin_epoch, capabilities, migrate, mint, put_capabilities};
+pub use self::commands::{begin_epoch, capabilities, import, migrate, mint, put_capabilities};
 use self::tokens::tokens;
 use crate::config::{Config, Mode};
 use crate::follow::Follower;

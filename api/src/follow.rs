@@ -88,7 +88,9 @@ mod tests {
 
     use super::*;
 
-    const AUDITORS_ONLY: &str = "[roles.AUDITOR]\naudits = true\n";
+    const AUDITORS_ONLY: &str = r#"[roles.AUDITOR.channels]
+"system:notifications" = ["subscribe"]
+"#;
 
     fn follower(documents: Vec<Option<Document>>) -> (Follower, Arc<AtomicUsize>) {
         let mut settings = MockSettings::new();

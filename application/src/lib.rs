@@ -9,6 +9,7 @@
 mod announce;
 pub mod error;
 pub mod housekeeping;
+pub mod import;
 pub mod inbox;
 pub mod ports;
 pub mod publish;

@@ -9,6 +9,7 @@
 mod accept_loop;
 mod architecture;
 mod autobahn;
+mod bad_input;
 mod cluster;
 mod config;
 mod contract;

@@ -111,6 +111,12 @@ impl Redis {
         Ok(())
     }
 
+    /// The same with one line of its configuration changed.
+    pub fn restart_with(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        self.settings = self.settings.clone().set(name, value);
+        self.restart()
+    }
+
     /// Sends one command; returns the answer's first line, or the text of a bulk answer. An error answer is an error.
     pub fn command(&self, words: &[&str]) -> anyhow::Result<String> {
         ask(self.address(), words, Duration::from_secs(10))
@@ -147,10 +153,15 @@ fn url(port: &Port) -> String {
     format!("redis://{}", port.address())
 }
 
+/// Whether it serves somebody. One that asks for a password serves others.
 fn answers(url: &str) -> bool {
-    let address = url.trim_start_matches("redis://").parse();
-    address
-        .is_ok_and(|address| ask(address, &["PING"], Duration::from_secs(1)).is_ok_and(|said| said == "PONG"))
+    let Ok(address) = url.trim_start_matches("redis://").parse() else {
+        return false;
+    };
+    match ask(address, &["PING"], Duration::from_secs(1)) {
+        Ok(said) => said == "PONG",
+        Err(error) => error.to_string().contains("NOAUTH"),
+    }
 }
 
 /// Redis' protocol, as much of it as the harness asks for itself: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.

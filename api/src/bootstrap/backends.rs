@@ -75,17 +75,18 @@ impl Backends {
         .await
         .with_context(|| format!("the database at {} cannot be used", database.place()))?;
         let bell = PgBus::start(&database, around.observer, (around.tasks, around.cancel));
-        let mut buses: Vec<Arc<dyn Bus>> = vec![Arc::new(MemoryBus::new()), Arc::new(bell)];
+        let mut buses = Buses::new(vec![Arc::new(MemoryBus::new()), Arc::new(bell)]);
         let mut shared = Self::memory(config, around);
         if let Some(server) = redis(config)? {
             let (life, observer) = ((around.tasks, around.cancel), around.observer);
             let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
-            buses.push(Arc::new(fast));
+            let hears = fast.hears();
+            buses = buses.with_copies(Arc::new(fast), hears);
             shared.registry = Arc::new(RedisRegistry::start(&server, around.node, observer, life));
         }
         Ok(Self {
             store: Arc::new(store),
-            bus: Arc::new(Buses::new(buses)),
+            bus: Arc::new(buses),
             settings: Arc::new(PgSettings::open(&database)?),
             ..shared
         })

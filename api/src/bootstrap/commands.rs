@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use adapters::jwt::Secret;
 use adapters::metrics::Metrics;
+use adapters::sanitize::HtmlSanitizer;
 use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::bail;
+use application::import::Import;
 use application::ports::{Mint, Observer};
 use application::settings::CAPABILITIES;
+use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
 use super::backends;
 use super::tokens::minting;
 use crate::config::{Config, KeySource, StoreKind, TokensConfig};
+use crate::wire::WireEncoder;
 
 /// Makes what mints tokens, for the command line.
 pub fn mint(tokens: &TokensConfig) -> anyhow::Result<Arc<dyn Mint>> {
@@ -80,4 +84,22 @@ pub async fn capabilities(config: &Config) -> anyhow::Result<Option<String>> {
         .get(CAPABILITIES)
         .await?
         .map(|document| document.text))
+}
+
+/// Opens what imports notifications. Its tasks end with what is returned beside it.
+pub async fn import(config: &Config) -> anyhow::Result<(Import, DropGuard)> {
+    if config.store.kind == StoreKind::Memory {
+        bail!(
+            "the memory store forgets what is imported as soon as this command ends: set ARAUTO_STORE=postgres"
+        );
+    }
+    let (change, end) = backends::change_settings(config).await?;
+    let import = Import {
+        store: change.store,
+        bus: change.bus,
+        sanitizer: Arc::new(HtmlSanitizer::new()),
+        encoder: Arc::new(WireEncoder),
+        notification_bytes_max: config.limits.max_notification_bytes,
+    };
+    Ok((import, end))
 }

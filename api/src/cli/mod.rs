@@ -6,6 +6,7 @@
 )]
 
 mod capabilities;
+mod import;
 mod token;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ use crate::config::{Config, ConfigError, Flag, Layers, Sources, effective, examp
 use crate::{bootstrap, logging, openapi};
 
 use capabilities::CapabilitiesCommand;
+use import::ImportArgs;
 use token::TokenArgs;
 
 /// A wrong command line or configuration.
@@ -93,6 +95,10 @@ enum Command {
     /// Who may do what, for the whole cluster
     #[command(subcommand)]
     Capabilities(CapabilitiesCommand),
+    /// Bring notifications of another system into the inboxes, from JSON lines
+    ///
+    /// docs/moving.md describes a line. A run that was cut off is started again: nothing is imported twice.
+    Import(ImportArgs),
     /// Bring the store's tables up to date
     Migrate,
     /// The identity of this history of events
@@ -201,6 +207,10 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Capabilities(command) => {
             let config = Config::from_layers(&settings()?)?;
             print(&run_to_end(command.run(&config))?)
+        }
+        Command::Import(arguments) => {
+            let config = Config::from_layers(&settings()?)?;
+            print(&run_to_end(arguments.run(&config))?)
         }
         Command::Migrate => {
             let config = Config::from_layers(&settings()?)?;

@@ -47,6 +47,7 @@ pub use self::config::{BodyLimits, HttpConfig, InvalidPublicUrl, PublicUrl};
 pub(crate) use self::docs::Documents;
 use self::edge::{Edge, Methods};
 use self::problem::Problem;
+pub(crate) use self::publish::parse_moment;
 pub use self::publish::read_draft;
 pub use self::socket::{SocketOpening, Sockets};
 pub use self::socket_calls::SocketCalls;

@@ -16,7 +16,7 @@ use poem_openapi::registry::{MetaResponses, MetaSchema, Registry};
 use poem_openapi::{ApiResponse, OpenApi};
 
 pub(crate) use self::batch::{BatchBody, BatchResults};
-pub(crate) use self::draft::DraftBody;
+pub(crate) use self::draft::{DraftBody, parse_moment};
 pub(crate) use self::receipt::ReceiptBody;
 use super::answer::{Answer, Done, header_of};
 use super::problem::{CALLER, JSON_BODY, Kind, Outcome, Problem, STORE, causes};

@@ -133,7 +133,8 @@ impl DraftBody {
 }
 
 /// Reads an RFC 3339 moment. Parts of milliseconds are dropped.
-fn parse_moment(text: &str) -> Result<Timestamp, String> {
+/// Reads a moment as RFC 3339 writes it.
+pub(crate) fn parse_moment(text: &str) -> Result<Timestamp, String> {
     let refused = || "must be an RFC 3339 moment such as 2026-01-31T12:00:00Z".to_owned();
     // The grammar has no more than these; the parser takes some other forms as well.
     let takes =

@@ -52,6 +52,7 @@ impl World {
     pub(super) fn new() -> Self {
         let mut registry = MockRegistry::new();
         registry.expect_enter().returning(|_, _| Ok(Vec::new()));
+        registry.expect_owner().returning(|_| Ok(None));
         Self {
             store: MockStore::new(),
             registry,
