@@ -5,8 +5,8 @@ use std::sync::Arc;
 use adapters::buses::Buses;
 use adapters::memory::{MemoryBus, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig};
 use adapters::metrics::Metrics;
-use adapters::postgres::{Database, PgBus, PgSettings, PgStore, PgStoreConfig, migrate};
-use adapters::redis::{Own, RedisBus, RedisRegistry, Server};
+use adapters::postgres::{Database, PgBus, PgRegistry, PgSettings, PgStore, PgStoreConfig, migrate};
+use adapters::redis::{Own, RedisBus, Server};
 use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::{Context as _, bail};
 use application::ports::{Bus, Clock, Entropy, Observer, Registry, Settings, Store};
@@ -76,19 +76,17 @@ impl Backends {
         .with_context(|| format!("the database at {} cannot be used", database.place()))?;
         let bell = PgBus::start(&database, around.observer, (around.tasks, around.cancel));
         let mut buses = Buses::new(vec![Arc::new(MemoryBus::new()), Arc::new(bell)]);
-        let mut shared = Self::memory(config, around);
+        let (life, observer) = ((around.tasks, around.cancel), around.observer);
         if let Some(server) = redis(config)? {
-            let (life, observer) = ((around.tasks, around.cancel), around.observer);
             let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
             let hears = fast.hears();
             buses = buses.with_copies(Arc::new(fast), hears);
-            shared.registry = Arc::new(RedisRegistry::start(&server, around.node, observer, life));
         }
         Ok(Self {
             store: Arc::new(store),
             bus: Arc::new(buses),
+            registry: Arc::new(PgRegistry::start(&database, around.node, observer, life)?),
             settings: Arc::new(PgSettings::open(&database)?),
-            ..shared
         })
     }
 }
