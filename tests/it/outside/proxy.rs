@@ -2,7 +2,7 @@
 
 use tests::port::Port;
 use tests::script::{Runner, run_told};
-use tests::server::Server;
+use tests::server::{Server, workspace};
 
 use crate::cluster::Front;
 
@@ -27,4 +27,14 @@ fn chromium_keeps_twelve_tabs_live_over_http_2_behind_nginx() {
     let logged = std::fs::read_to_string(front.nginx.folder().join("access.log")).unwrap();
     assert!(logged.contains("GET /v1/stream HTTP/2.0 200"), "{logged}");
     assert!(!logged.contains("ticket="), "{logged}");
+}
+
+#[test]
+fn the_compose_file_changes_the_line_of_nodes_that_the_proxys_configuration_has() {
+    let text = |path: &str| std::fs::read_to_string(workspace().join(path)).unwrap();
+    let line = "server 127.0.0.1:8080;";
+    assert_eq!(text("deploy/nginx/arauto.conf").matches(line).count(), 1);
+    assert!(text("docker-compose.yml").contains(&format!(
+        "sed 's/{line}/server arauto-1:8080; server arauto-2:8080;/'"
+    )));
 }
