@@ -36,6 +36,7 @@ use std::time::Duration;
 use tests::postgres::{self, Postgres};
 use tests::process::given;
 use tests::redis::{self, Redis};
+use tests::server::now;
 
 use self::chaos::{Aftermath, Chaos};
 use crate::cluster::cast::Cast;
@@ -117,11 +118,20 @@ async fn whatever_dies_everybody_gets_what_was_acknowledged_once_and_in_order() 
 
 /// Nothing rings: Redis is frozen and the sessions that listen are, too. The log's head alone says that there is more.
 async fn without_bells(cast: &Cast, aftermath: &Aftermath) {
+    let database = &aftermath.database;
+    let deadline = now() + SETTLED;
+    let listening = loop {
+        let listening = database.sessions(LISTENING).await.unwrap();
+        if listening.len() >= NODES {
+            break listening;
+        }
+        assert!(now() < deadline, "not every node listens: {listening:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
     aftermath.redis.freeze().unwrap();
-    let frozen = aftermath.database.freeze_sessions(LISTENING).await.unwrap();
-    assert!(frozen >= NODES, "only {frozen} sessions listen");
+    database.freeze_sessions(&listening).unwrap();
     cast.caught_up(POLLED).await;
-    aftermath.database.thaw().unwrap();
+    database.thaw().unwrap();
     aftermath.redis.thaw().unwrap();
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio_postgres::Row;
 
 pub use self::database::{Database, connect, database};
 use self::install::{as_account, command, new_data, run};
@@ -134,9 +135,8 @@ impl Postgres {
         database::execute(&self.url(), &[end.to_owned()])
     }
 
-    /// Stops the processes behind the sessions of that name where they stand, as if a router had lost their connections;
-    /// the others go on. [`Self::thaw`] lets them go on. Returns how many there were.
-    pub async fn freeze_sessions(&self, name: &str) -> anyhow::Result<usize> {
+    /// The processes behind the sessions of that name.
+    pub async fn sessions(&self, name: &str) -> anyhow::Result<Vec<Pid>> {
         let client = connect(&self.url()).await?;
         let sessions = client
             .query(
@@ -144,11 +144,17 @@ impl Postgres {
                 &[&name],
             )
             .await?;
-        for session in &sessions {
-            let pid = Pid::from_raw(session.get(0)).context("a process id")?;
-            kill_process(pid, Signal::STOP)?;
+        let pid = |session: &Row| Pid::from_raw(session.get(0)).context("a process id");
+        sessions.iter().map(pid).collect()
+    }
+
+    /// Stops some of its processes where they stand, as if a router had lost their connections; the others go on.
+    /// [`Self::thaw`] lets them go on.
+    pub fn freeze_sessions(&self, sessions: &[Pid]) -> anyhow::Result<()> {
+        for session in sessions {
+            kill_process(*session, Signal::STOP)?;
         }
-        Ok(sessions.len())
+        Ok(())
     }
 
     /// What it logged so far.
