@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod postgres;
 mod record;
 pub mod redis;
+pub mod registries;
 mod registry;
 pub mod sanitize;
 pub mod seal;

@@ -6,7 +6,8 @@ mod tests;
 use application::ports::{Exposition, Observation, Observer, StreamsReport};
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// Most answers take a millisecond or two; the last bucket is beyond every deadline of ours.
@@ -42,6 +43,7 @@ pub struct Metrics {
     heartbeat_round_trip: Histogram,
     heartbeats_missed: IntCounter,
     full: IntCounterVec,
+    degraded: IntGaugeVec,
     tokens_refused: IntCounterVec,
     pruned_events: IntCounter,
     requests: IntCounterVec,
@@ -116,6 +118,16 @@ impl Metrics {
                 "Times a bound was reached, by its name.",
                 "bound",
             )?,
+            degraded: registered(
+                r,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "arauto_degraded",
+                        "1 while others stand in for a part, by its name.",
+                    ),
+                    &["part"],
+                ),
+            )?,
             tokens_refused: counters(r, "tokens_refused_total", "Tokens refused, by reason.", "reason")?,
             pruned_events: counter(r, "pruned_events_total", "Events dropped from the history.")?,
             requests: counters(
@@ -162,6 +174,8 @@ impl Observer for Metrics {
             }
             Observation::HeartbeatMissed => self.heartbeats_missed.inc(),
             Observation::Full(bound) => count(&self.full, bound),
+            Observation::Degraded(part) => set(&self.degraded, part, 1),
+            Observation::Recovered(part) => set(&self.degraded, part, 0),
             Observation::TokenRefused(reason) => count(&self.tokens_refused, reason),
             Observation::Pruned { events } => self.pruned_events.inc_by(wide(events)),
             Observation::Request { status, duration } => {
@@ -249,6 +263,13 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, Metric
 fn count(counters: &IntCounterVec, label: &str) {
     if let Ok(counter) = counters.get_metric_with_label_values(&[label]) {
         counter.inc();
+    }
+}
+
+/// Sets a gauge under a label. It fails only for another number of labels than were registered, which is one.
+fn set(gauges: &IntGaugeVec, label: &str, value: i64) {
+    if let Ok(gauge) = gauges.get_metric_with_label_values(&[label]) {
+        gauge.set(value);
     }
 }
 

@@ -97,6 +97,10 @@ fn every_observation_moves_its_own_metric_and_no_other() {
             &[("arauto_full_total{bound=\"ring\"}", 1)],
         ),
         (
+            Observation::Degraded("registry"),
+            &[("arauto_degraded{part=\"registry\"}", 1)],
+        ),
+        (
             Observation::TokenRefused("expired"),
             &[("arauto_tokens_refused_total{reason=\"expired\"}", 1)],
         ),

@@ -108,6 +108,12 @@ impl Books {
         }
     }
 
+    /// Enters a stream without waiting.
+    pub(crate) fn note(&self, presence: Presence) {
+        // When that cannot be written now, it is after the outage.
+        let _ = self.push(presence, usize::MAX, None);
+    }
+
     fn push(&self, presence: Presence, limit: usize, answer: Option<Answer>) -> Result<(), RegistryError> {
         let mut state = self.state();
         state.streams.insert(presence.connection, presence.clone());

@@ -85,6 +85,10 @@ pub enum Observation {
     HeartbeatMissed,
     /// A bound was reached; its name.
     Full(&'static str),
+    /// A part that others stand in for does not serve; its name.
+    Degraded(&'static str),
+    /// A part that others stood in for serves again; its name.
+    Recovered(&'static str),
     /// A token was refused; the name of the reason.
     TokenRefused(&'static str),
     /// Pruning dropped events.

@@ -107,6 +107,13 @@ impl Bus for RungByTheStore {
 }
 
 impl OverPostgres {
+    /// Opens a registry that is waited for by `settle`.
+    pub(super) fn shared_registry(&self, node: u32, tasks: &TaskTracker) -> Arc<PgRegistry> {
+        let registry = self.registry(node, (tasks, &self.cancel));
+        self.registries.lock().unwrap().push(registry.clone());
+        registry
+    }
+
     fn registry(&self, node: u32, life: (&TaskTracker, &CancellationToken)) -> Arc<PgRegistry> {
         let (place, observer) = (self.database.url().parse().unwrap(), Arc::new(Unobserved));
         Arc::new(PgRegistry::start(&place, NodeId(node), &(observer as _), life).unwrap())
@@ -122,11 +129,7 @@ impl OverPostgres {
 impl RegistryFactory for OverPostgres {
     async fn open(&self) -> [Arc<dyn Registry>; 2] {
         let tasks = TaskTracker::new();
-        [0, 1].map(|node| {
-            let registry = self.registry(node, (&tasks, &self.cancel));
-            self.registries.lock().unwrap().push(registry.clone());
-            registry as Arc<dyn Registry>
-        })
+        [0, 1].map(|node| self.shared_registry(node, &tasks) as Arc<dyn Registry>)
     }
 
     async fn settle(&self) {

@@ -86,7 +86,7 @@ impl OverRedis {
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
-    fn registry(&self, node: u32) -> Arc<RedisRegistry> {
+    pub(super) fn registry(&self, node: u32) -> Arc<RedisRegistry> {
         let parts = (&self.tasks, &self.cancel);
         let registry = RedisRegistry::start(&self.server, NodeId(node), &(Arc::new(Unobserved) as _), parts);
         let registry = Arc::new(registry);

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use domain::capability::{Principal, Role};
 use domain::ids::{ConnectionId, NodeId, UserId};
 use domain::time::Timestamp;
+use futures_util::FutureExt as _;
 
 /// Opens registries of one adapter and moves their time.
 #[async_trait]
@@ -40,6 +41,7 @@ macro_rules! registry_suite {
                 streams_that_were_named_count_until_they_leave
                 whoever_enters_is_never_named
                 entering_twice_counts_once
+                whoever_leaves_while_entering_stays_out
                 people_do_not_count_against_one_another
                 of_many_streams_at_once_as_many_as_the_limit_stay
                 whoever_leaves_makes_room
@@ -72,6 +74,7 @@ macro_rules! registry_suite {
 registry_suite!(memory, super::in_memory);
 registry_suite!(postgres, crate::contract::over_postgres::over_postgres);
 registry_suite!(redis, crate::contract::over_redis::over_redis);
+registry_suite!(several, crate::contract::several::several);
 
 struct InMemory {
     clock: Arc<SimClock>,
@@ -184,6 +187,23 @@ async fn entering_twice_counts_once(factory: &dyn RegistryFactory) {
         assert!(streams.enter("u-1", 1, 1).await.is_empty());
     }
     assert_eq!(nodes[1].count().await, Ok(1));
+}
+
+async fn whoever_leaves_while_entering_stays_out(factory: &dyn RegistryFactory) {
+    let nodes = factory.open().await;
+    let streams = Entering {
+        nodes: &nodes,
+        began: factory.now().await,
+    };
+    assert!(streams.enter("u-1", 2, 5).await.is_empty());
+    for serial in 3..=50 {
+        // Asked once and given up, as by a client that has gone.
+        let _ = streams.enter("u-1", serial, 5).now_or_never();
+        nodes[usize::try_from(serial % 2).unwrap()].leave(&user("u-1"), connection(serial));
+    }
+    factory.settle().await;
+    assert_eq!(nodes[0].count().await, Ok(1));
+    assert_eq!(streams.enter("u-1", 51, 1).await, [2]);
 }
 
 async fn people_do_not_count_against_one_another(factory: &dyn RegistryFactory) {

@@ -1,16 +1,22 @@
 //! Several adapters as one, as a node with Postgres and Redis has them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adapters::buses::Buses;
 use adapters::memory::MemoryBus;
 use adapters::redis::Own;
-use application::ports::Bus;
+use adapters::registries::Registries;
+use application::ports::{Bus, Registry};
+use application::testing::Unobserved;
 use async_trait::async_trait;
+use domain::time::Timestamp;
+use tokio_util::task::TaskTracker;
 
 use super::bus::BusFactory;
 use super::over_postgres::{OverPostgres, over_postgres};
 use super::over_redis::{OverRedis, over_redis};
+use super::registry::RegistryFactory;
 
 pub(super) struct Several {
     postgres: OverPostgres,
@@ -38,5 +44,33 @@ impl Several {
         let hears = redis.hears();
         let buses = Buses::new(vec![Arc::new(MemoryBus::new()), postgres]);
         Arc::new(buses.with_copies(redis, hears))
+    }
+}
+
+#[async_trait]
+impl RegistryFactory for Several {
+    async fn open(&self) -> [Arc<dyn Registry>; 2] {
+        let tasks = TaskTracker::new();
+        [0, 1].map(|node| {
+            let (fast, safe) = (
+                self.redis.registry(node),
+                self.postgres.shared_registry(node, &tasks),
+            );
+            Arc::new(Registries::new(fast, safe, Arc::new(Unobserved))) as Arc<dyn Registry>
+        })
+    }
+
+    async fn settle(&self) {
+        self.redis.settle().await;
+        self.postgres.settle().await;
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.redis.advance(by).await;
+        self.postgres.advance(by).await;
+    }
+
+    async fn now(&self) -> Timestamp {
+        RegistryFactory::now(&self.postgres).await
     }
 }

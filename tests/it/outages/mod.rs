@@ -4,6 +4,7 @@ mod postgres_bus;
 mod postgres_registry;
 mod redis_bus;
 mod redis_registry;
+mod registries;
 mod registry;
 mod sentinel;
 

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use self::ledger::PgLedger;
 use super::connect::{ConnectError, Database, Failure, Purpose};
+use crate::registries::Standby;
 use crate::registry::{Books, Bounds, Mark, TICKET_KEPT_MAX, keep};
 
 const PURPOSE: Purpose = Purpose {
@@ -82,6 +83,12 @@ impl PgRegistry {
             tracing::debug!(%error, cause, registry = "postgres", "a question was not answered");
             RegistryError::Unavailable
         })
+    }
+}
+
+impl Standby for PgRegistry {
+    fn note(&self, presence: Presence) {
+        self.books.note(presence);
     }
 }
 
