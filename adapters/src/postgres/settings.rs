@@ -39,7 +39,7 @@ pub struct PgSettings {
 }
 
 impl PgSettings {
-    /// Opens the settings of a database whose schema is [migrated](super::migrate).
+    /// Opens the settings of a database whose schema is [migrated](super::migrate()).
     pub fn open(database: &Database) -> Result<Self, ConnectError> {
         Ok(Self {
             pool: database.pool(PURPOSE, CONNECTIONS)?,

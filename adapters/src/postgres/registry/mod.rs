@@ -48,7 +48,7 @@ pub struct PgRegistry {
 
 impl PgRegistry {
     /// Begins to keep this node's books in the background, until `cancel`, in a database whose schema is
-    /// [migrated](super::migrate), whether it answers yet or not.
+    /// [migrated](super::migrate()), whether it answers yet or not.
     pub fn start(
         database: &Database,
         node: NodeId,

@@ -1,6 +1,6 @@
 //! The durable store.
 //!
-//! Publishing goes through the [writer](self::writer); everything else that [appends](self::append) takes the log's
+//! Publishing goes through the [writer]; everything else that [appends](self::append) takes the log's
 //! lock for itself. Reading needs no lock: each answer is one snapshot.
 
 mod append;
@@ -102,7 +102,7 @@ pub struct PgStore {
 }
 
 impl PgStore {
-    /// Opens the store of a database whose schema is [migrated](super::migrate), and begins an epoch where it needs
+    /// Opens the store of a database whose schema is [migrated](super::migrate()), and begins an epoch where it needs
     /// one. The writer runs until the store is dropped.
     pub async fn open(
         database: &Database,
