@@ -17,8 +17,8 @@ use anyhow::{Context as _, bail};
 use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
 use application::ports::{
-    Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Registry, Seal, Settings, Store, Streams,
-    Tokens,
+    Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Probe, Registry, Seal, Settings, Store,
+    Streams, Tokens,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -97,6 +97,7 @@ struct Ports {
     bus: Arc<dyn Bus>,
     registry: Arc<dyn Registry>,
     settings: Arc<dyn Settings>,
+    probes: Vec<Arc<dyn Probe>>,
     rights: Arc<Rights>,
     seal: Arc<dyn Seal>,
     tokens: Arc<dyn Tokens>,
@@ -132,6 +133,7 @@ impl Ports {
             bus: shared.bus,
             registry: shared.registry,
             settings: shared.settings,
+            probes: shared.probes,
             rights: Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?)),
             seal: Arc::new(AeadSeal::new(&seal_key, Arc::clone(&entropy))?),
             tokens,
@@ -294,7 +296,7 @@ impl Node {
             rights: ports.rights,
             streams,
             store: ports.store,
-            registry: ports.registry,
+            probes: ports.probes,
             encoder: ports.encoder,
             clock: ports.clock,
             entropy: ports.entropy,

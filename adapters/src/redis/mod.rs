@@ -3,10 +3,12 @@
 mod bus;
 mod connect;
 mod link;
+mod probe;
 mod registry;
 mod settings;
 
 pub use bus::{Own, RedisBus};
 pub use connect::{ConnectError, Server};
+pub use probe::RedisProbe;
 pub use registry::RedisRegistry;
 pub use settings::RedisSettings;

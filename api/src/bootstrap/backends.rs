@@ -6,10 +6,11 @@ use adapters::buses::Buses;
 use adapters::memory::{MemoryBus, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig};
 use adapters::metrics::Metrics;
 use adapters::postgres::{Database, PgBus, PgRegistry, PgSettings, PgStore, PgStoreConfig, migrate};
-use adapters::redis::{Own, RedisBus, Server};
+use adapters::redis::{Own, RedisBus, RedisProbe, RedisRegistry, Server};
+use adapters::registries::Registries;
 use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::{Context as _, bail};
-use application::ports::{Bus, Clock, Entropy, Observer, Registry, Settings, Store};
+use application::ports::{Bus, Clock, Entropy, Observer, Probe, Registry, Settings, Store};
 use application::settings::ChangeSettings;
 use domain::ids::NodeId;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -24,6 +25,8 @@ pub(super) struct Backends {
     pub(super) bus: Arc<dyn Bus>,
     pub(super) registry: Arc<dyn Registry>,
     pub(super) settings: Arc<dyn Settings>,
+    /// What is connected beside the store, and could be done without.
+    pub(super) probes: Vec<Arc<dyn Probe>>,
 }
 
 /// What every part may ask for.
@@ -59,6 +62,7 @@ impl Backends {
                 Arc::clone(around.observer),
             )),
             settings: Arc::new(MemorySettings::default()),
+            probes: Vec::new(),
         }
     }
 
@@ -77,16 +81,23 @@ impl Backends {
         let bell = PgBus::start(&database, around.observer, (around.tasks, around.cancel));
         let mut buses = Buses::new(vec![Arc::new(MemoryBus::new()), Arc::new(bell)]);
         let (life, observer) = ((around.tasks, around.cancel), around.observer);
+        let presence = Arc::new(PgRegistry::start(&database, around.node, observer, life)?);
+        let mut registry: Arc<dyn Registry> = Arc::clone(&presence) as Arc<dyn Registry>;
+        let mut probes: Vec<Arc<dyn Probe>> = Vec::new();
         if let Some(server) = redis(config)? {
             let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
             let hears = fast.hears();
             buses = buses.with_copies(Arc::new(fast), hears);
+            let fast = RedisRegistry::start(&server, around.node, observer, life);
+            registry = Arc::new(Registries::new(Arc::new(fast), presence, Arc::clone(observer)));
+            probes.push(Arc::new(RedisProbe::new(&server)));
         }
         Ok(Self {
             store: Arc::new(store),
             bus: Arc::new(buses),
-            registry: Arc::new(PgRegistry::start(&database, around.node, observer, life)?),
+            registry,
             settings: Arc::new(PgSettings::open(&database)?),
+            probes,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use application::ports::{Durability, StreamsReport};
+use application::ports::{Durability, Part, StreamsReport};
 use domain::cursor::Cursor;
 use poem::http::StatusCode;
 use poem::web::Data;
@@ -13,6 +13,7 @@ use poem_openapi::registry::{MetaResponses, MetaSchema, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Serialize;
+use tokio::join;
 use tokio::time::timeout;
 
 use super::answer::{Answer, json_response};
@@ -46,7 +47,8 @@ impl HealthApi {
     /// Does this node take work?
     ///
     /// 503 while it starts or goes, while its store does not say within a second where it stands, and while it does
-    /// not follow the log. Send it no new connections then; the open ones live on.
+    /// not follow the log. Send it no new connections then; the open ones live on. A node that is `degraded` takes
+    /// work.
     #[oai(path = "/health/ready", method = "get", operation_id = "ready")]
     async fn ready(&self, services: Data<&Arc<Services>>) -> Health<HealthBody> {
         let parts = Parts::of(&services).await;
@@ -99,12 +101,7 @@ impl HealthApi {
         /// `postgres`, `redis` or `ably`.
         part: Named<Part>,
     ) -> Outcome<Health<HealthBody>, ExaminingPart> {
-        let status = match (part.known("part")?, services.store.durability()) {
-            (Part::Postgres, Durability::Postgres) | (Part::Redis, Durability::Redis) => {
-                store(&services).await
-            }
-            _ => Status::Disabled,
-        };
+        let status = part_of(&services, part.known("part")?).await;
         Ok(Health::new(status, &HealthBody { status }))
     }
 }
@@ -114,12 +111,24 @@ async fn store(services: &Services) -> Status {
     Status::up_if(matches!(head, Ok(Ok(_))))
 }
 
+/// The store answers for the part that it stands on.
+async fn part_of(services: &Services, part: Part) -> Status {
+    match (part, services.store.durability()) {
+        (Part::Postgres, Durability::Postgres) | (Part::Redis, Durability::Redis) => store(services).await,
+        _ => match services.probes.iter().find(|probe| probe.part() == part) {
+            Some(probe) => Status::up_if(probe.probe().await.is_ok()),
+            None => Status::Disabled,
+        },
+    }
+}
+
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Enum)]
 #[oai(rename = "HealthStatus", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Up,
+    Degraded,
     Down,
     Disabled,
 }
@@ -134,7 +143,7 @@ impl Status {
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Health")]
 pub(crate) struct HealthBody {
-    /// `up`, `down`, or `disabled` where it is not configured.
+    /// `up`, `degraded` while others stand in for a part, `down`, or `disabled` where it is not configured.
     status: Status,
 }
 
@@ -142,7 +151,7 @@ pub(crate) struct HealthBody {
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "HealthOverview")]
 pub(crate) struct OverviewBody {
-    /// `up` if every part is.
+    /// `up` if every part is, `degraded` while others stand in for one, else `down`.
     status: Status,
     /// What that is made of.
     parts: Parts,
@@ -158,20 +167,30 @@ struct Parts {
     store: Status,
     /// Whether this node follows the log.
     streams: Status,
+    /// Whether Redis takes writes; the database stands in for it.
+    redis: Status,
 }
 
 impl Parts {
     async fn of(services: &Services) -> Self {
+        let (store, redis) = join!(store(services), part_of(services, Part::Redis));
         Self {
             node: Status::up_if(services.config.ready.load(Ordering::Acquire)),
-            store: store(services).await,
+            store,
             streams: Status::up_if(services.streams.report().tailing),
+            redis,
         }
     }
 
     fn status(&self) -> Status {
-        let all = [self.node, self.store, self.streams];
-        Status::up_if(all.iter().all(|status| *status == Status::Up))
+        let needed = [self.node, self.store, self.streams];
+        if needed.contains(&Status::Down) {
+            Status::Down
+        } else if self.redis == Status::Down {
+            Status::Degraded
+        } else {
+            Status::Up
+        }
     }
 }
 
@@ -198,6 +217,8 @@ struct StreamsDetails {
     cursor: Option<CursorText>,
     /// How many places the log is ahead of this node.
     lag_positions: u64,
+    /// How long ago this node last had everything that was in the log, in milliseconds; 0 while it has.
+    lag_ms: u64,
     /// Recent events that this node holds.
     ring_events: usize,
     /// Their size in bytes.
@@ -213,19 +234,12 @@ impl From<StreamsReport> for StreamsDetails {
             connections_max: report.connections_max,
             cursor: report.cursor.map(|cursor: Cursor| cursor.into()),
             lag_positions: report.lag_positions,
+            lag_ms: u64::try_from(report.lag.as_millis()).unwrap_or(u64::MAX),
             ring_events: report.ring_events,
             ring_bytes: report.ring_bytes,
             store_reads: report.store_reads,
         }
     }
-}
-
-/// A part that the service may depend on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Part {
-    Postgres,
-    Redis,
-    Ably,
 }
 
 impl FromTexts for Part {
@@ -253,7 +267,7 @@ impl<T: Type> Health<T> {
     fn new(status: Status, body: &impl Serialize) -> Self {
         Self {
             status: match status {
-                Status::Up | Status::Disabled => StatusCode::OK,
+                Status::Up | Status::Degraded | Status::Disabled => StatusCode::OK,
                 Status::Down => StatusCode::SERVICE_UNAVAILABLE,
             },
             answer: Answer::new(body),
@@ -273,7 +287,7 @@ impl<T: Type> ApiResponse for Health<T> {
     fn meta() -> MetaResponses {
         MetaResponses {
             responses: vec![
-                json_response::<T>(200, "It is well."),
+                json_response::<T>(200, "It is well, or others stand in for what is not."),
                 json_response::<T>(503, "It is not well."),
             ],
         }

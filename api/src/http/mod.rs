@@ -30,7 +30,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use application::inbox::Inbox;
-use application::ports::{Clock, Encoder, Entropy, Mint, Observer, Registry, Store, Streams, Tokens};
+use application::ports::{Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
@@ -85,8 +85,8 @@ pub struct Services {
     pub streams: Arc<dyn Streams>,
     /// The store, for health.
     pub store: Arc<dyn Store>,
-    /// The registry, for health.
-    pub registry: Arc<dyn Registry>,
+    /// What is connected beside the store, for health.
+    pub probes: Vec<Arc<dyn Probe>>,
     /// Writes what goes to streams.
     pub encoder: Arc<dyn Encoder>,
     /// Time.

@@ -1,6 +1,7 @@
 //! What the use cases need from the world. Adapters implement these; `bootstrap` chooses them.
 
 mod bus;
+mod probe;
 mod registry;
 mod settings;
 mod store;
@@ -10,6 +11,7 @@ mod tokens;
 mod wire;
 
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
+pub use probe::{NotServing, Part, Probe};
 pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
 pub use settings::{Document, Settings, SettingsError, Version};
 pub use store::{
@@ -26,5 +28,6 @@ pub use wire::{Encoder, Format, Message, Ready};
 
 #[cfg(feature = "testing")]
 pub use self::{
-    bus::MockBus, registry::MockRegistry, settings::MockSettings, store::MockStore, tokens::MockTokens,
+    bus::MockBus, probe::MockProbe, registry::MockRegistry, settings::MockSettings, store::MockStore,
+    tokens::MockTokens,
 };

@@ -1,7 +1,8 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use application::ports::{Durability, Head, StoreError, StreamsReport};
+use application::ports::{Durability, Head, MockProbe, NotServing, Part, StoreError, StreamsReport};
 use domain::cursor::Position;
 use serde_json::json;
 
@@ -45,7 +46,7 @@ async fn a_node_that_is_well_says_so() {
             "{address}"
         );
     }
-    let parts = json!({ "node": "up", "store": "up", "streams": "up" });
+    let parts = json!({ "node": "up", "store": "up", "streams": "up", "redis": "disabled" });
     assert_eq!(
         client.get("/health").send().await.json(),
         json!({ "status": "up", "parts": parts })
@@ -91,6 +92,33 @@ async fn a_node_without_its_store_or_its_tail_takes_no_work() {
 }
 
 #[tokio::test]
+async fn a_node_that_others_stand_in_for_is_degraded_and_takes_work() {
+    let mut redis = MockProbe::new();
+    redis.expect_part().return_const(Part::Redis);
+    redis.expect_probe().returning(|| Err(NotServing));
+    let mut world = well();
+    world.probes.push(Arc::new(redis));
+    let client = world.serve();
+    for address in ["/health/ready", "/health"] {
+        let reply = client.get(address).send().await;
+        assert_eq!(
+            (reply.status.as_u16(), &reply.json()["status"]),
+            (200, &json!("degraded")),
+            "{address}"
+        );
+    }
+    assert_eq!(
+        client.get("/health").send().await.json()["parts"]["redis"],
+        "down"
+    );
+    let reply = client.get("/health/redis").send().await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.json()),
+        (503, json!({ "status": "down" }))
+    );
+}
+
+#[tokio::test]
 async fn details_of_streams_are_for_administrators() {
     let world = well();
     *world.streams.report.lock().unwrap() = StreamsReport {
@@ -98,6 +126,7 @@ async fn details_of_streams_are_for_administrators() {
         connections_max: 10,
         cursor: Some(cursor(12)),
         lag_positions: 1,
+        lag: Duration::from_millis(40),
         ring_events: 4,
         ring_bytes: 500,
         store_reads: 6,
@@ -105,7 +134,7 @@ async fn details_of_streams_are_for_administrators() {
     };
     let client = world.serve();
     let details = json!({
-        "connections": 3, "connections_max": 10, "cursor": "10-12", "lag_positions": 1, "ring_events": 4,
+        "connections": 3, "connections_max": 10, "cursor": "10-12", "lag_positions": 1, "lag_ms": 40, "ring_events": 4,
         "ring_bytes": 500, "store_reads": 6,
     });
     let admin = client.get("/health/streams").bearer("root:ADMIN").send().await;

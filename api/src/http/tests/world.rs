@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use application::inbox::Inbox;
 use application::ports::{
-    Bus, MockBus, MockRegistry, MockStore, OpenError, OpenStream, Outgoing, Sanitizer, Seal, Store, Streams,
-    StreamsReport, Subscription, TokenError, Tokens, Unsubscribed,
+    Bus, MockBus, MockRegistry, MockStore, OpenError, OpenStream, Outgoing, Probe, Sanitizer, Seal, Store,
+    Streams, StreamsReport, Subscription, TokenError, Tokens, Unsubscribed,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -34,6 +34,7 @@ use crate::wire::WireEncoder;
 pub(crate) struct World {
     pub(super) store: MockStore,
     pub(super) registry: MockRegistry,
+    pub(super) probes: Vec<Arc<dyn Probe>>,
     pub(super) streams: Arc<FakeStreams>,
     pub(super) sockets: Arc<FakeSockets>,
     pub(super) clock: Arc<SimClock>,
@@ -56,6 +57,7 @@ impl World {
         Self {
             store: MockStore::new(),
             registry,
+            probes: Vec::new(),
             streams: Arc::default(),
             sockets: Arc::default(),
             clock: Arc::default(),
@@ -137,7 +139,7 @@ impl World {
             rights,
             streams,
             store,
-            registry,
+            probes: self.probes,
             encoder,
             clock,
             entropy,
