@@ -6,8 +6,8 @@ mod tests;
 use application::ports::{Exposition, Observation, Observer, StreamsReport};
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// Most answers take a millisecond or two; the last bucket is beyond every deadline of ours.
@@ -59,6 +59,7 @@ struct Hub {
     ring_events: IntGauge,
     ring_bytes: IntGauge,
     tail_lag: IntGauge,
+    tail_lag_seconds: Gauge,
     tailing: IntGauge,
 }
 
@@ -221,6 +222,13 @@ impl Hub {
                 "tail_lag_positions",
                 "The log's head as last read minus the ring's last position.",
             )?,
+            tail_lag_seconds: registered(
+                r,
+                Gauge::new(
+                    "arauto_tail_lag_seconds",
+                    "How long ago this node last had everything that was in the log; 0 while it has.",
+                ),
+            )?,
             tailing: gauge(r, "tailing", "Whether this node's tail follows the log: 1 or 0.")?,
         })
     }
@@ -233,6 +241,7 @@ impl Hub {
         self.ring_events.set(signed(wide(report.ring_events)));
         self.ring_bytes.set(signed(wide(report.ring_bytes)));
         self.tail_lag.set(signed(report.lag_positions));
+        self.tail_lag_seconds.set(report.lag.as_secs_f64());
         self.tailing.set(report.tailing.into());
     }
 }

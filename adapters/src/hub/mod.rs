@@ -106,6 +106,8 @@ pub struct Hub {
     replays: Semaphore,
     store_reads: AtomicU64,
     head: AtomicU64,
+    /// When this node last had everything that was in the log, by [`Clock::uptime`].
+    level_at_ms: AtomicU64,
     tailing: AtomicBool,
     draining: AtomicBool,
     /// How often control said that settings have changed.
@@ -135,6 +137,7 @@ impl Hub {
             replays: Semaphore::new(config.store_replays.max(1)),
             store_reads: AtomicU64::new(0),
             head: AtomicU64::new(0),
+            level_at_ms: AtomicU64::new(0),
             tailing: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             changes: watch::Sender::new(0),

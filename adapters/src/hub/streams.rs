@@ -137,14 +137,17 @@ impl Streams for Hub {
 
     fn report(&self) -> StreamsReport {
         let cursor = self.ring.cursor();
+        let lag_positions = self
+            .head
+            .load(Ordering::Acquire)
+            .saturating_sub(cursor.position.0);
+        let level = lag_positions == 0 && self.tailing();
         StreamsReport {
             connections: self.connections().len(),
             connections_max: self.config.connections_max,
             cursor: (cursor.epoch != Epoch(0)).then_some(cursor),
-            lag_positions: self
-                .head
-                .load(Ordering::Acquire)
-                .saturating_sub(cursor.position.0),
+            lag_positions,
+            lag: if level { Duration::ZERO } else { self.behind_for() },
             ring_events: self.ring.events(),
             ring_bytes: self.ring.bytes(),
             store_reads: self.store_reads.load(Ordering::Relaxed),

@@ -83,8 +83,8 @@ impl Tail {
     /// Reads up to where another node says that the log stands.
     async fn reach(&mut self, head: Cursor) {
         self.hub.note_head(head);
-        if self.hub.ring.tip() < head.position {
-            self.catch_up().await;
+        if let Err(error) = self.catch_up_with(head).await {
+            self.hub.lost_the_log(&error);
         }
     }
 
@@ -142,7 +142,9 @@ impl Tail {
     async fn fill_gap(&mut self) {
         self.hub.observer.saw(&Observation::TailGap);
         self.gap_since = None;
-        self.catch_up().await;
+        if let Err(error) = self.catch_up().await {
+            self.hub.lost_the_log(&error);
+        }
     }
 
     /// Reads the head, and the log where it is ahead of the ring.
@@ -158,8 +160,8 @@ impl Tail {
         } else if head.cursor.epoch != cursor.epoch {
             self.begin(head.cursor);
         }
-        if self.hub.ring.tip() < head.cursor.position {
-            self.catch_up().await;
+        if let Err(error) = self.catch_up_with(head.cursor).await {
+            return self.hub.lost_the_log(&error);
         }
         self.hub.follows_the_log();
     }
@@ -174,8 +176,15 @@ impl Tail {
         self.hub.settings_changed();
     }
 
+    async fn catch_up_with(&mut self, head: Cursor) -> Result<(), StoreError> {
+        if self.hub.ring.tip() < head.position {
+            self.catch_up().await?;
+        }
+        Ok(())
+    }
+
     /// Reads the log from the ring's tip to its head.
-    async fn catch_up(&mut self) {
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
             let cursor = self.hub.ring.cursor();
             match self.store.read(cursor, READ_AT_ONCE).await {
@@ -192,13 +201,11 @@ impl Tail {
                     self.begin(head.cursor);
                     break;
                 }
-                Err(ReadError::Store(error)) => {
-                    self.hub.lost_the_log(&error);
-                    return;
-                }
+                Err(ReadError::Store(error)) => return Err(error),
             }
         }
         self.append_early(self.hub.ring.cursor().epoch).await;
+        Ok(())
     }
 }
 
@@ -234,7 +241,19 @@ impl Hub {
     }
 
     fn follows_the_log(&self) {
+        self.level_at_ms
+            .store(self.uptime_ms(), atomic::Ordering::Release);
         self.tailing.store(true, atomic::Ordering::Release);
+    }
+
+    /// How long ago this node last had everything that was in the log.
+    pub(super) fn behind_for(&self) -> Duration {
+        let level_at = self.level_at_ms.load(atomic::Ordering::Acquire);
+        Duration::from_millis(self.uptime_ms().saturating_sub(level_at))
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.clock.uptime().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn lost_the_log(&self, error: &StoreError) {

@@ -166,6 +166,7 @@ fn the_hub_is_shown_as_it_is_at_the_moment_of_the_scrape() {
             position: Position(1_042),
         }),
         lag_positions: 3,
+        lag: Duration::from_millis(1_500),
         ring_events: 100,
         ring_bytes: 65_536,
         store_reads: 2,
@@ -179,6 +180,7 @@ fn the_hub_is_shown_as_it_is_at_the_moment_of_the_scrape() {
         ("arauto_ring_events", 100.0),
         ("arauto_ring_bytes", 65_536.0),
         ("arauto_tail_lag_positions", 3.0),
+        ("arauto_tail_lag_seconds", 1.5),
         ("arauto_tailing", 1.0),
     ] {
         assert_eq!(samples.get(series), Some(&value), "{series}");

@@ -95,6 +95,8 @@ pub struct StreamsReport {
     pub cursor: Option<domain::cursor::Cursor>,
     /// The log's head as last read minus the ring's last position.
     pub lag_positions: u64,
+    /// How long ago this node last had everything that was in the log; zero while it has.
+    pub lag: Duration,
     /// Events in the ring.
     pub ring_events: usize,
     /// Bytes of the ring.

@@ -543,6 +543,26 @@ async fn a_ready_node_reports_what_it_holds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_cannot_read_the_log_says_for_how_long() {
+    let node = node().await;
+    assert_eq!(node.hub.report().lag, Duration::ZERO);
+    node.store.set_away(true);
+    node.pass(20).await;
+    let report = node.hub.report();
+    assert!(!report.tailing);
+    // The head is read every quarter of a second.
+    let away = Duration::from_secs(20);
+    assert!(
+        (away..away + Duration::from_secs(1)).contains(&report.lag),
+        "{:?}",
+        report.lag
+    );
+    node.store.set_away(false);
+    node.pass(1).await;
+    assert_eq!(node.hub.report().lag, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quiet_person_never_sees_a_false_reset() {
     let size = Size {
         ring_bytes: 400,
