@@ -179,6 +179,7 @@ macro_rules! store_suite {
                     a_mark_keeps_its_first_moment
                     one_persons_marks_are_not_anothers
                     marks_from_many_devices_at_once_end_in_one_exact_count
+                    a_count_is_exact_at_its_place_while_others_publish_and_retract
                 }
             }
 

@@ -1,7 +1,7 @@
 //! What a person does: marks, and reading everything.
 //!
 //! Order of locks: the person's row, then the log, then marks. So two devices of one person follow one another, the
-//! count that goes out is exact at its event's place, and nobody waits in a circle.
+//! count that goes out is exact at its event's place, and nobody waits in a circle. `tally` keeps the log's short.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,15 +12,16 @@ use domain::cursor::{Cursor, Position};
 use domain::event::{Change, Marked, MarkedWhat};
 use domain::ids::NotificationId;
 use domain::standing::OwnMark;
-use domain::state::Mark;
+use domain::state::{ItemState, Mark};
 use domain::time::Timestamp;
 use futures_util::future::join;
 
 use super::super::connect::Failure;
 use super::append::{Entry, LogEnd, append, hold, written};
-use super::inbox::{UNREAD, item, item_query, number, own_mark};
+use super::inbox::{item, item_query, own_mark};
 use super::person::{MEET, Person, STANDING_HELD, save};
 use super::rows::{self, moment, place, texts};
+use super::tally::Tally;
 
 const UPSERT: &str = "
 INSERT INTO marks (
@@ -75,6 +76,7 @@ impl Pen<'_> {
         };
         let (known, item) = (own_mark(&row)?, item(&row, &person)?);
         let state = item.state.after(mark, person.now);
+        let tally = Tally::count(&transaction, self.reader, &person).await?;
         let end = hold(&transaction).await?;
         let still_there = transaction.prepare_cached(STILL_THERE).await?;
         if transaction
@@ -84,14 +86,19 @@ impl Pen<'_> {
         {
             return Ok(None);
         }
+        let unread = tally.at_the_end(&transaction, self.reader, &person).await?;
         if state == item.state {
-            let unread = count(&transaction, self.reader, &person, end.cursor).await?;
+            let as_of = end.cursor;
             transaction.commit().await?;
+            let unread = Unread { unread, as_of };
             return Ok(Some(written(&end, Marking { state, unread }, Vec::new())));
         }
         let own = OwnMark::after(known, state, mark, person.now);
         upsert(&transaction, user, &item.channel, item.position, &own).await?;
-        let unread = count(&transaction, self.reader, &person, told_at(&end)).await?;
+        let unread = Unread {
+            unread: recounted(unread, item.state, state),
+            as_of: told_at(&end),
+        };
         let told = tell(self.reader, MarkedWhat::One(id, mark.into()), unread);
         let events = append(&transaction, end, vec![told]).await?;
         transaction.commit().await?;
@@ -191,15 +198,17 @@ async fn count(
     person: &Person,
     as_of: Cursor,
 ) -> Result<Unread, Failure> {
-    let count = transaction.prepare_cached(UNREAD).await?;
-    let (names, read_throughs) = person.read_throughs();
-    let row = transaction
-        .query_one(&count, &[&reader.user.as_str(), &names, &read_throughs])
-        .await?;
-    Ok(Unread {
-        unread: number(&row)?,
-        as_of,
-    })
+    let unread = Tally::count(transaction, reader, person).await?.unread;
+    Ok(Unread { unread, as_of })
+}
+
+/// The count after one item has gone from one state to another.
+const fn recounted(unread: u64, from: ItemState, to: ItemState) -> u64 {
+    match (from.unread(), to.unread()) {
+        (true, false) => unread.saturating_sub(1),
+        (false, true) => unread + 1,
+        _ => unread,
+    }
 }
 
 /// The place of the event that tells of a mark.

@@ -15,6 +15,7 @@ mod prune;
 mod retract;
 mod rows;
 mod schedule;
+mod tally;
 mod turns;
 mod writer;
 

@@ -1,11 +1,15 @@
 //! Marking one notification.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use application::ports::{Reader, Store};
 use domain::channel::Channel;
 use domain::cursor::Position;
 use domain::event::{MarkName, Marked, MarkedWhat};
+use domain::ids::NotificationId;
 use domain::state::{Mark, StateFilter};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::StoreFactory;
@@ -162,4 +166,79 @@ pub(crate) async fn marks_from_many_devices_at_once_end_in_one_exact_count(make:
     let counts: Vec<_> = told.map(|(_, marks)| marks.unread).collect();
     assert_eq!(counts, (10..40).rev().collect::<Vec<_>>());
     assert_eq!(scene.unread(&ana).await, 10);
+}
+
+/// What happens to the count, at its place in the log.
+enum Step {
+    Published(NotificationId),
+    Retracted(NotificationId),
+    Read { id: NotificationId, unread: u64 },
+}
+
+pub(crate) async fn a_count_is_exact_at_its_place_while_others_publish_and_retract(make: &dyn StoreFactory) {
+    let scene = Scene::open(make).await;
+    let ana = reader("ana", &[]);
+    scene.store.meet(&ana.user).await.unwrap();
+    let mut tasks = JoinSet::new();
+    let (written, published) = mpsc::unbounded_channel();
+    for writer in 0..4 {
+        let mut items = Vec::new();
+        for n in 0..60 {
+            let channel = if n % 3 == 0 { Channel::System } else { user("ana") };
+            items.push(scene.acceptance(to(&[channel])).await);
+        }
+        let (store, written) = (Arc::clone(&scene.store), written.clone());
+        tasks.spawn(async move {
+            let mut steps = Vec::new();
+            for (n, item) in items.into_iter().enumerate() {
+                let id = item.notification.id;
+                let accepted = store.accept(vec![item]).await.unwrap().value.remove(0).unwrap();
+                steps.push((accepted.receipt.cursor.unwrap().position, Step::Published(id)));
+                if writer == 0 && n % 4 == 0 {
+                    let gone = store.retract(id).await.unwrap();
+                    steps.push((gone.events[0].position, Step::Retracted(id)));
+                } else {
+                    written.send(id).unwrap();
+                }
+            }
+            steps
+        });
+    }
+    drop(written);
+    tasks.spawn(reads_every_second(
+        Arc::clone(&scene.store),
+        ana.clone(),
+        published,
+    ));
+
+    let mut steps: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+    steps.sort_by_key(|(position, _)| *position);
+    let mut unread = BTreeSet::new();
+    for (position, step) in steps {
+        match step {
+            Step::Published(id) => assert!(unread.insert(id)),
+            Step::Retracted(id) => assert!(unread.remove(&id)),
+            Step::Read { id, unread: told } => {
+                assert!(unread.remove(&id));
+                assert_eq!(told, unread.len() as u64, "at {position:?}");
+            }
+        }
+    }
+    assert_eq!(scene.unread(&ana).await, unread.len() as u64);
+}
+
+async fn reads_every_second(
+    store: Arc<dyn Store>,
+    reader: Reader,
+    mut published: mpsc::UnboundedReceiver<NotificationId>,
+) -> Vec<(Position, Step)> {
+    let mut steps = Vec::new();
+    while let (Some(id), Some(_left_unread)) = (published.recv().await, published.recv().await) {
+        let written = store.mark(&reader, id, Mark::Read).await.unwrap().unwrap();
+        let (_, told) = marked(&written.events[0]).unwrap();
+        assert_eq!(told.unread, written.value.unread.unread);
+        let unread = told.unread;
+        steps.push((written.events[0].position, Step::Read { id, unread }));
+    }
+    steps
 }
