@@ -21,3 +21,4 @@ mod outages;
 mod outside;
 mod rolling;
 mod servers;
+mod upgrade;
