@@ -3,7 +3,7 @@
 //! Nothing here waits, reads a clock, draws a random number or knows a wire format: time and chance are
 //! arguments, and every type that can be built is valid. Read the modules in this order:
 //! [`ids`], [`time`], [`channel`], [`audience`], [`notification`], [`capability`], [`cursor`], [`event`],
-//! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`].
+//! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`].
 
 #![warn(missing_docs)]
 
@@ -16,6 +16,7 @@ pub mod event;
 pub mod heartbeat;
 pub mod ids;
 pub mod notification;
+pub mod retry;
 pub mod standing;
 pub mod state;
 pub mod stream;
