@@ -3,11 +3,12 @@
 //! Nothing here waits, reads a clock, draws a random number or knows a wire format: time and chance are
 //! arguments, and every type that can be built is valid. Read the modules in this order:
 //! [`ids`], [`time`], [`channel`], [`audience`], [`notification`], [`capability`], [`cursor`], [`event`],
-//! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`].
+//! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`], [`breaker`].
 
 #![warn(missing_docs)]
 
 pub mod audience;
+pub mod breaker;
 pub mod capability;
 pub mod channel;
 pub mod cursor;
@@ -21,3 +22,4 @@ pub mod standing;
 pub mod state;
 pub mod stream;
 pub mod time;
+mod window;
