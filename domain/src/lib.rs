@@ -3,7 +3,8 @@
 //! Nothing here waits, reads a clock, draws a random number or knows a wire format: time and chance are
 //! arguments, and every type that can be built is valid. Read the modules in this order:
 //! [`ids`], [`time`], [`channel`], [`audience`], [`notification`], [`capability`], [`cursor`], [`event`],
-//! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`], [`breaker`].
+//! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`], [`breaker`],
+//! [`transport`], [`cohort`], [`rollout`].
 
 #![warn(missing_docs)]
 
@@ -11,6 +12,7 @@ pub mod audience;
 pub mod breaker;
 pub mod capability;
 pub mod channel;
+pub mod cohort;
 pub mod cursor;
 pub mod delivery;
 pub mod event;
@@ -18,8 +20,10 @@ pub mod heartbeat;
 pub mod ids;
 pub mod notification;
 pub mod retry;
+pub mod rollout;
 pub mod standing;
 pub mod state;
 pub mod stream;
 pub mod time;
+pub mod transport;
 mod window;
