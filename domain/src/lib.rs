@@ -4,7 +4,7 @@
 //! arguments, and every type that can be built is valid. Read the modules in this order:
 //! [`ids`], [`time`], [`channel`], [`audience`], [`notification`], [`capability`], [`cursor`], [`event`],
 //! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`], [`breaker`],
-//! [`transport`], [`cohort`], [`rollout`], [`outbox`].
+//! [`transport`], [`cohort`], [`rollout`], [`outbox`], [`policy`].
 
 #![warn(missing_docs)]
 
@@ -20,6 +20,7 @@ pub mod heartbeat;
 pub mod ids;
 pub mod notification;
 pub mod outbox;
+pub mod policy;
 pub mod retry;
 pub mod rollout;
 pub mod standing;
