@@ -4,7 +4,7 @@
 //! arguments, and every type that can be built is valid. Read the modules in this order:
 //! [`ids`], [`time`], [`channel`], [`audience`], [`notification`], [`capability`], [`cursor`], [`event`],
 //! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`], [`breaker`],
-//! [`transport`], [`cohort`], [`rollout`], [`outbox`], [`policy`].
+//! [`transport`], [`cohort`], [`rollout`], [`outbox`], [`policy`], [`guard`].
 
 #![warn(missing_docs)]
 
@@ -16,6 +16,7 @@ pub mod cohort;
 pub mod cursor;
 pub mod delivery;
 pub mod event;
+pub mod guard;
 pub mod heartbeat;
 pub mod ids;
 pub mod notification;
