@@ -4,7 +4,7 @@
 //! arguments, and every type that can be built is valid. Read the modules in this order:
 //! [`ids`], [`time`], [`channel`], [`audience`], [`notification`], [`capability`], [`cursor`], [`event`],
 //! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`], [`breaker`],
-//! [`transport`], [`cohort`], [`rollout`], [`outbox`], [`policy`], [`guard`].
+//! [`transport`], [`cohort`], [`rollout`], [`outbox`], [`policy`], [`guard`], [`safe`].
 
 #![warn(missing_docs)]
 
@@ -24,6 +24,7 @@ pub mod outbox;
 pub mod policy;
 pub mod retry;
 pub mod rollout;
+pub mod safe;
 pub mod standing;
 pub mod state;
 pub mod stream;
