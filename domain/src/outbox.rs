@@ -228,6 +228,10 @@ impl Delivery {
     }
 
     /// Leases it to whoever sends it, for `term`.
+    ///
+    /// Events of one channel are sent in their order: a delivery is leased only when every earlier one of its
+    /// channel has ended and none of them is [in flight](Self::in_flight). One that was sent before and whose
+    /// deadline has passed while it waited is not sent again ([`overdue`](Self::overdue)).
     pub fn lease(self, now: Timestamp, term: Duration) -> Result<(Self, Lease), NotLeasable> {
         match self.status {
             Status::Pending => {}
@@ -249,6 +253,17 @@ impl Delivery {
             ..self
         };
         Ok((leased, lease))
+    }
+
+    /// Tells whether it was sent before and is past its deadline, so that the transport may have forgotten its id
+    /// and would deliver it twice. It takes [`Outcome::Held`], which ends it.
+    pub fn overdue(&self, policy: &RetryPolicy, now: Timestamp) -> bool {
+        // A lease counts as an attempt.
+        let sent_before = match self.status {
+            Status::Leased { .. } => self.attempts > 1,
+            _ => self.attempts > 0,
+        };
+        sent_before && now.since(self.since) >= policy.deadline()
     }
 
     /// Takes the outcome of the attempt that `lease` was for.
@@ -287,7 +302,8 @@ impl Delivery {
                     renewals: self.renewals + 1,
                     ..self
                 };
-                renewed.again(Retry::After(Duration::ZERO), now)
+                // At once, but not after the deadline: an earlier attempt may have been accepted unseen.
+                renewed.again(policy.held(elapsed, Jitter::NONE, Duration::ZERO), now)
             }
             Outcome::Refused { code } => self.dead(DeadReason::Refused { code }),
             Outcome::Held { retry_after, by } => {

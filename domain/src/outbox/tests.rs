@@ -189,6 +189,22 @@ fn only_a_dead_delivery_is_revived_and_it_says_so() {
     assert!(matches!(after(again, next, TRANSIENT, at(501)), Next::Again(_)));
 }
 
+#[test]
+fn what_was_sent_once_is_not_sent_again_after_its_deadline() {
+    let (late, _) = Delivery::pending(START).lease(at(500), TERM).unwrap();
+    assert!(!late.overdue(&POLICY, at(500)), "its first attempt may be late");
+    let (first, lease) = leased();
+    let Next::Again(failed) = after(first, lease, TRANSIENT, at(1)) else {
+        panic!("ended");
+    };
+    let (again, lease) = failed.lease(at(99), TERM).unwrap();
+    assert!(!again.overdue(&POLICY, at(99)));
+    assert!(again.overdue(&POLICY, at(100)) && failed.overdue(&POLICY, at(100)));
+    let dead = Some(Status::Dead(DeadReason::GivenUp(GiveUp::Deadline)));
+    assert_eq!(status(after(again, lease, held(0), at(100))), dead);
+    assert_eq!(status(after(again, lease, Outcome::Renew, at(100))), dead);
+}
+
 fn outcomes() -> impl Strategy<Value = Outcome> {
     let wait = (0_u64..90_000).prop_map(Duration::from_millis);
     prop_oneof![
