@@ -93,6 +93,11 @@ fn failures_end_after_the_attempts_of_the_policy_and_renewals_after_one() {
         (Status::Dead(DeadReason::Unauthorized), 2)
     );
     assert_eq!(until_it_ends(Outcome::Refused { code: 0 }).1, 1);
+    let (delivery, lease) = leased();
+    let Next::Again(renewed) = after(delivery, lease, Outcome::Renew, START) else {
+        panic!("ended");
+    };
+    assert_eq!(renewed.attempts, 0, "a renewal costs no attempt");
 }
 
 #[test]
