@@ -3,20 +3,31 @@
 //! Nothing here waits, reads a clock, draws a random number or knows a wire format: time and chance are
 //! arguments, and every type that can be built is valid. Read the modules in this order:
 //! [`ids`], [`time`], [`channel`], [`audience`], [`notification`], [`capability`], [`cursor`], [`event`],
-//! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`].
+//! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`], [`breaker`],
+//! [`transport`], [`cohort`], [`rollout`], [`outbox`], [`policy`], [`guard`], [`safe`].
 
 #![warn(missing_docs)]
 
 pub mod audience;
+pub mod breaker;
 pub mod capability;
 pub mod channel;
+pub mod cohort;
 pub mod cursor;
 pub mod delivery;
 pub mod event;
+pub mod guard;
 pub mod heartbeat;
 pub mod ids;
 pub mod notification;
+pub mod outbox;
+pub mod policy;
+pub mod retry;
+pub mod rollout;
+pub mod safe;
 pub mod standing;
 pub mod state;
 pub mod stream;
 pub mod time;
+pub mod transport;
+mod window;
