@@ -15,7 +15,7 @@ use anyhow::Result;
 use crate::clock;
 use crate::fleet::Fleet;
 use crate::procfs::Process;
-use crate::report::Line;
+use crate::summary::Outcome;
 
 /// How large and how long a run is.
 #[derive(Debug, Clone)]
@@ -35,13 +35,6 @@ pub(crate) struct Plan {
     pub(crate) settle: Duration,
     /// Descriptors this process may have open.
     pub(crate) descriptors: u64,
-}
-
-/// Rows, and remarks that belong under the table.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) lines: Vec<Line>,
-    pub(crate) notes: Vec<String>,
 }
 
 /// The scenarios by name, in the order they run.
