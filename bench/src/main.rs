@@ -1,16 +1,21 @@
 //! The commands behind every published figure.
 //!
 //! `cargo run --release -p bench -- core` starts the server under test, the floor and thousands of readers, measures
-//! one scenario after the other, and prints one table. Standard output holds the table, standard error the progress.
+//! one scenario after the other, and prints one table; `durable` does the same over Postgres. Standard
+//! output holds the table, standard error the progress.
 
 mod child;
 mod clock;
+mod cluster;
+mod durable;
 mod fleet;
 mod floor;
+mod pgbench;
 mod procfs;
 mod publisher;
 mod report;
 mod scenario;
+mod sql;
 mod stats;
 mod subject;
 mod summary;
@@ -45,6 +50,8 @@ struct Cli {
 enum Command {
     /// Measures the core and prints one table
     Core(Core),
+    /// Measures publishing through Postgres, against pgbench, and receipt across nodes
+    Durable(durable::Arguments),
     /// Serves the floor: a bare write(2) loop (started by `core`)
     Floor {
         #[arg(long, default_value = "127.0.0.1:0")]
@@ -110,6 +117,7 @@ impl Core {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Core(core) => measure(core),
+        Command::Durable(durable) => durable::run(durable),
         Command::Floor { listen } => floor::run(listen).map(|()| true),
         Command::Leash {
             parent,

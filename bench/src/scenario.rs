@@ -111,7 +111,7 @@ fn settled_kib(process: Process, settle: Duration, fleet: &mut Fleet) -> Result<
 
 /// Number `n` of a fixed pseudo-random sequence below `bound` (`SplitMix64`), so that every run addresses the same
 /// readers in the same order.
-fn pick(n: usize, bound: usize) -> usize {
+pub(crate) fn pick(n: usize, bound: usize) -> usize {
     let mut z = (n as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
