@@ -1,7 +1,7 @@
 //! The commands behind every published figure.
 //!
 //! `cargo run --release -p bench -- core` starts the server under test, the floor and thousands of readers, measures
-//! one scenario after the other, and prints one table; `durable` does the same over Postgres. Standard
+//! one scenario after the other, and prints one table; `durable` and `inbox` do the same over Postgres. Standard
 //! output holds the table, standard error the progress.
 
 mod child;
@@ -10,6 +10,7 @@ mod cluster;
 mod durable;
 mod fleet;
 mod floor;
+mod inbox;
 mod pgbench;
 mod procfs;
 mod publisher;
@@ -52,6 +53,8 @@ enum Command {
     Core(Core),
     /// Measures publishing through Postgres, against pgbench, and receipt across nodes
     Durable(durable::Arguments),
+    /// Measures a full inbox: a million notifications, 50,000 people
+    Inbox(inbox::Arguments),
     /// Serves the floor: a bare write(2) loop (started by `core`)
     Floor {
         #[arg(long, default_value = "127.0.0.1:0")]
@@ -118,6 +121,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Core(core) => measure(core),
         Command::Durable(durable) => durable::run(durable),
+        Command::Inbox(inbox) => inbox::run(inbox),
         Command::Floor { listen } => floor::run(listen).map(|()| true),
         Command::Leash {
             parent,
