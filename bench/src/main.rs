@@ -7,6 +7,7 @@
 mod child;
 mod clock;
 mod cluster;
+mod disk;
 mod durable;
 mod fleet;
 mod floor;

@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::tests::postgres::program;
@@ -83,6 +83,11 @@ impl Pgbench {
         prepare(&url)?;
         let scripts = folder("pgbench")?;
         Ok(Self { url, scripts })
+    }
+
+    /// A folder on the disk that Postgres' own data is on.
+    pub(crate) fn folder(&self) -> &Path {
+        self.scripts.path()
     }
 
     /// Returns the notifications a second that `connections` store, `rows` with each commit.

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::Plan;
 use crate::cluster::Cluster;
+use crate::disk;
 use crate::pgbench::Pgbench;
 use crate::procfs::Process;
 use crate::publisher::{Audience, ClosedLoop, Endpoint};
@@ -27,6 +28,8 @@ const LOADS: [(usize, Option<f64>); 4] = [
 const SHARE: f64 = 0.5;
 /// People who are published to, each by themselves.
 const PEOPLE: usize = 5_000;
+/// A commit waits for one of these: one publisher publishes no more often than the disk syncs.
+const SYNCS: usize = 400;
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What the rounds of one load showed.
@@ -50,6 +53,11 @@ pub(super) fn run(plan: &Plan, cluster: &Cluster) -> Result<Outcome> {
     let pgbench = Pgbench::new(cluster.database("floor")?)?;
     let rows = Sql::connect(cluster.url())?;
     let mut outcome = Outcome::default();
+    let syncs = disk::syncs(pgbench.folder(), SYNCS)?;
+    outcome.lines.push(Line::new(
+        "fdatasync of one page, p50 / p95 / p99",
+        spread(&syncs)?,
+    ));
     // A node that is not published to still follows the log: the second comes when the first has been measured.
     let mut nodes = vec![cluster.node(None)?];
     loop {
@@ -215,14 +223,9 @@ fn lines(publishers: usize, nodes: usize, goal: Option<f64>, rounds: &Rounds) ->
         let what = format!("– beside pgbench, {publishers} connections, 1 a commit");
         lines.push(against(what, middle(&rounds.row_by_row)?));
     }
-    let at = |percent| {
-        percentile(&rounds.latencies, percent)
-            .map(millis)
-            .context("no answers")
-    };
     lines.push(Line::new(
         "– publish to its answer, p50 / p95 / p99",
-        format!("{:.2} / {:.2} / {:.2} ms", at(50)?, at(95)?, at(99)?),
+        spread(&rounds.latencies)?,
     ));
     Ok(lines)
 }
@@ -240,6 +243,11 @@ fn remark(publishers: usize, nodes: usize, rounds: &Rounds) -> Result<String> {
         middle(postgres)?,
         middle(client)?,
     ))
+}
+
+fn spread(samples: &[u64]) -> Result<String> {
+    let at = |percent| percentile(samples, percent).map(millis).context("no samples");
+    Ok(format!("{:.2} / {:.2} / {:.2} ms", at(50)?, at(95)?, at(99)?))
 }
 
 fn per_second(rate: f64) -> String {
