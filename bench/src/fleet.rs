@@ -18,7 +18,7 @@ pub(crate) use reader::position;
 pub(crate) use tally::Tally;
 
 /// How a stream is asked for: the reader's index and, on resume, the last id it saw.
-pub(crate) type Request = Box<dyn Fn(usize, Option<&str>) -> Result<Vec<u8>>>;
+pub(crate) type Request = Box<dyn Fn(usize, Option<&str>) -> Result<Vec<u8>> + Send>;
 
 /// The transport a fleet speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,22 +1,29 @@
 //! The commands behind every published figure.
 //!
 //! `cargo run --release -p bench -- core` starts the server under test, the floor and thousands of readers, measures
-//! one scenario after the other, and prints one table. Standard output holds the table, standard error the progress.
+//! one scenario after the other, and prints one table; `durable` and `inbox` do the same over Postgres. Standard
+//! output holds the table, standard error the progress.
 
 mod child;
 mod clock;
+mod cluster;
+mod disk;
+mod durable;
 mod fleet;
 mod floor;
+mod inbox;
+mod pgbench;
 mod procfs;
 mod publisher;
 mod report;
 mod scenario;
+mod sql;
 mod stats;
 mod subject;
+mod summary;
 mod token;
 mod wire;
 
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,17 +32,14 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use report::{Line, Verdict, progress};
-use scenario::{Outcome, Plan, Scenario};
+use report::progress;
+use scenario::{Plan, Scenario};
+use summary::Run;
 
 /// One source address has some 28,000 ports to one destination.
 const MAX_STREAMS: i64 = 25_000;
 /// A resumed stream may need a second port while its first one is not free yet.
 const MAX_RESUMES: i64 = MAX_STREAMS / 2;
-
-/// A load average above this is someone else's work.
-const QUIET: f64 = 1.0;
-const BUSY: &str = "The machine was busy before the run: times and ratios are those of a shared machine.";
 
 #[derive(Parser)]
 #[command(about = "Load generator and floor of Arauto")]
@@ -48,6 +52,10 @@ struct Cli {
 enum Command {
     /// Measures the core and prints one table
     Core(Core),
+    /// Measures publishing through Postgres, against pgbench, and receipt across nodes
+    Durable(durable::Arguments),
+    /// Measures a full inbox: a million notifications, 50,000 people
+    Inbox(inbox::Arguments),
     /// Serves the floor: a bare write(2) loop (started by `core`)
     Floor {
         #[arg(long, default_value = "127.0.0.1:0")]
@@ -113,104 +121,48 @@ impl Core {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Core(core) => measure(core),
-        Command::Floor { listen } => floor::run(listen).map(|()| ExitCode::SUCCESS),
+        Command::Durable(durable) => durable::run(durable),
+        Command::Inbox(inbox) => inbox::run(inbox),
+        Command::Floor { listen } => floor::run(listen).map(|()| true),
         Command::Leash {
             parent,
             program,
             arguments,
-        } => child::leash(parent, &program, &arguments).map(|()| ExitCode::SUCCESS),
+        } => child::leash(parent, &program, &arguments).map(|()| true),
     };
-    outcome.unwrap_or_else(|error| {
-        progress(&format!("bench: {error:#}"));
-        ExitCode::FAILURE
-    })
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            progress(&format!("bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
-/// Runs the scenarios and prints the table. A scenario that fails is a row that says so, and a failing exit.
-fn measure(core: Core) -> Result<ExitCode> {
+/// Runs the scenarios of the core and prints the table.
+fn measure(core: Core) -> Result<bool> {
     subject::must_exist(&core.server)?;
     let only = core.only.clone();
     let full_size = !core.quick && core.streams.is_none() && core.resumes.is_none();
-    let plan = core.plan(raise_descriptor_limit()?);
-    let (began, load) = (clock::now(), procfs::load_average().unwrap_or_default());
-    if load > QUIET {
-        progress(BUSY);
-    }
-    let mut total = Outcome::default();
-    let mut failed = false;
+    let descriptors = raise_descriptor_limit()?;
+    let plan = core.plan(descriptors);
+    let mut run = Run::begin();
     for scenario in Scenario::ALL
         .into_iter()
         .filter(|one| only.is_empty() || only.contains(one))
     {
         progress(&format!("{} …", scenario.title()));
-        match scenario.run(&plan) {
-            Ok(outcome) => {
-                total.lines.extend(outcome.lines);
-                for note in outcome.notes {
-                    if !total.notes.contains(&note) {
-                        total.notes.push(note);
-                    }
-                }
-            }
-            Err(error) => {
-                failed = true;
-                progress(&format!("  failed: {error:#}"));
-                total
-                    .lines
-                    .push(Line::new(scenario.title(), "failed").goal("a figure", Verdict::NotMet));
-                total.notes.push(format!(
-                    "{} failed: {}",
-                    scenario.title(),
-                    format_args!("{error:#}")
-                ));
-            }
-        }
+        run.take(scenario.title(), scenario.run(&plan));
     }
-    print(&total, &plan, full_size, began, load).context("cannot print the table")?;
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
-}
-
-fn print(total: &Outcome, plan: &Plan, full_size: bool, began: u64, load: f64) -> Result<()> {
-    let wall = clock::since(began);
-    let client = procfs::Process::this().cpu()?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "\n{}", report::table(&total.lines))?;
-    for note in &total.notes {
-        writeln!(out, "- {note}")?;
-    }
-    writeln!(
-        out,
-        "- Machine: {}, shared by server, floor, publishers and readers over loopback; load average {load:.2} before \
-         the run; {} descriptors a process.",
-        procfs::machine(),
-        stats::grouped(plan.descriptors)
-    )?;
-    writeln!(
-        out,
-        "- The client (readers and publishers, one process) took {:.0} % of one core over the run's {:.0} s.",
-        100.0 * client.as_secs_f64() / wall.as_secs_f64(),
-        wall.as_secs_f64()
-    )?;
-    if load > QUIET {
-        writeln!(out, "- {BUSY}")?;
-    }
+    let mut remarks = vec![format!("{} descriptors a process.", stats::grouped(descriptors))];
     if !full_size {
-        writeln!(
-            out,
-            "- The goals are set for 10,000 streams and 8,000 resumes: this run was of another size."
-        )?;
+        remarks.push(
+            "The goals are set for 10,000 streams and 8,000 resumes: this run was of another size."
+                .to_owned(),
+        );
     }
-    if cfg!(debug_assertions) {
-        writeln!(
-            out,
-            "- The client was built without optimisation: publish no figure of this run."
-        )?;
-    }
-    Ok(())
+    run.print(&remarks)
 }
 
 /// Raises the soft limit of open descriptors to the hard one, for this process and the ones it starts.

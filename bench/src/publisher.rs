@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::clock;
@@ -87,6 +87,14 @@ impl Publisher {
 
     /// Publishes, stamped with `sent`, and returns the cursor of the receipt. The floor gives none.
     pub(crate) fn publish(&mut self, audience: Audience, sent: u64) -> Result<Option<String>> {
+        let answer = self.accepted(audience, sent)?;
+        let receipt: Value = serde_json::from_slice(&answer.body).context("receipt that is not JSON")?;
+        Ok(receipt.get("cursor").and_then(Value::as_str).map(str::to_owned))
+    }
+
+    /// Publishes, stamped with `sent`. Nobody reads the receipt: the publishers share the machine with what they
+    /// measure.
+    fn accepted(&mut self, audience: Audience, sent: u64) -> Result<Answer> {
         let body = notification(audience, sent);
         let answer = self.request("POST", &self.endpoint.dialect.path(audience), body.as_bytes())?;
         if answer.status != 201 {
@@ -96,13 +104,24 @@ impl Publisher {
                 String::from_utf8_lossy(&answer.body)
             );
         }
-        let receipt: Value = serde_json::from_slice(&answer.body).context("receipt that is not JSON")?;
-        Ok(receipt.get("cursor").and_then(Value::as_str).map(str::to_owned))
+        Ok(answer)
     }
 
     /// Sends one request and waits for its answer.
     pub(crate) fn request(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
-        let Endpoint { address, token, .. } = &self.endpoint;
+        let token = self.endpoint.token.clone();
+        self.request_as(&token, method, path, body)
+    }
+
+    /// Sends one request on behalf of whoever the token names and waits for its answer.
+    pub(crate) fn request_as(
+        &mut self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Result<Answer> {
+        let address = self.endpoint.address;
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -213,6 +232,56 @@ impl OpenLoop<'_> {
             publisher.publish(audience(slot), due)?;
             done.accepted += 1;
         }
+    }
+}
+
+/// Publishes as fast as the answers come: each publisher sends its next request when the last one is answered.
+pub(crate) struct ClosedLoop<'a> {
+    /// Publishers are spread over these, one after another.
+    pub(crate) endpoints: &'a [Endpoint],
+    pub(crate) publishers: usize,
+    /// Answers before that are not counted: connections and caches are cold.
+    pub(crate) warm_up: Duration,
+    pub(crate) length: Duration,
+}
+
+impl ClosedLoop<'_> {
+    /// Returns how long each publish that was answered within the measured time took, in nanoseconds. `audience`
+    /// names whom publish `n` of publisher `p` is for.
+    pub(crate) fn run(&self, audience: impl Fn(usize, usize) -> Audience + Sync) -> Result<Vec<u64>> {
+        let connect = |p: usize| Publisher::connect(&self.endpoints[p % self.endpoints.len()]);
+        let connected: Vec<Publisher> = (0..self.publishers).map(connect).collect::<Result<_>>()?;
+        let from = clock::after(self.warm_up);
+        let until = from + clock::in_nanos(self.length);
+        let publish = |mut publisher: Publisher, p: usize| -> Result<Vec<u64>> {
+            let mut latencies = Vec::new();
+            for n in 0.. {
+                let sent = clock::now();
+                publisher.accepted(audience(p, n), sent)?;
+                let answered = clock::now();
+                if answered > until {
+                    break;
+                }
+                if answered >= from {
+                    latencies.push(answered - sent);
+                }
+            }
+            Ok(latencies)
+        };
+        let publish = &publish;
+        thread::scope(|scope| {
+            let publishers: Vec<_> = connected
+                .into_iter()
+                .enumerate()
+                .map(|(p, publisher)| scope.spawn(move || publish(publisher, p)))
+                .collect();
+            let mut all = Vec::new();
+            for publisher in publishers {
+                let latencies = publisher.join().map_err(|_| anyhow!("a publisher panicked"))?;
+                all.extend(latencies?);
+            }
+            Ok(all)
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use anyhow::Result;
 use crate::clock;
 use crate::fleet::Fleet;
 use crate::procfs::Process;
-use crate::report::Line;
+use crate::summary::Outcome;
 
 /// How large and how long a run is.
 #[derive(Debug, Clone)]
@@ -35,13 +35,6 @@ pub(crate) struct Plan {
     pub(crate) settle: Duration,
     /// Descriptors this process may have open.
     pub(crate) descriptors: u64,
-}
-
-/// Rows, and remarks that belong under the table.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) lines: Vec<Line>,
-    pub(crate) notes: Vec<String>,
 }
 
 /// The scenarios by name, in the order they run.
@@ -118,7 +111,7 @@ fn settled_kib(process: Process, settle: Duration, fleet: &mut Fleet) -> Result<
 
 /// Number `n` of a fixed pseudo-random sequence below `bound` (`SplitMix64`), so that every run addresses the same
 /// readers in the same order.
-fn pick(n: usize, bound: usize) -> usize {
+pub(crate) fn pick(n: usize, bound: usize) -> usize {
     let mut z = (n as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -1,13 +1,16 @@
 //! The two processes that are measured: the server, and the floor beside it.
 
+use std::ops::Range;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::child::Child;
+use crate::clock;
 use crate::fleet::{Fleet, Protocol};
 use crate::procfs::Process;
 use crate::publisher::{Dialect, Endpoint, Publisher};
@@ -16,6 +19,9 @@ use crate::wire::websocket;
 
 /// Longest wait for all streams of a fleet to be open.
 pub(crate) const OPENING: Duration = Duration::from_secs(60);
+
+/// Between two looks at whether a node takes work.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Refuses a path without a server, before anything is started.
 pub(crate) fn must_exist(server: &str) -> Result<()> {
@@ -36,13 +42,13 @@ pub(crate) fn serve<T>(path: &str, measure: impl FnOnce(&Server) -> Result<T>) -
 /// A server under test with a secret of its own.
 pub(crate) struct Server {
     child: Child,
-    mint: Rc<Mint>,
+    mint: Arc<Mint>,
 }
 
 impl Server {
     fn start(path: &str) -> Result<Self> {
         must_exist(path)?;
-        let mint = Rc::new(Mint::new()?);
+        let mint = Arc::new(Mint::new()?);
         let environment = [
             ("ARAUTO_LISTEN", "127.0.0.1:0"),
             ("ARAUTO_LOG_FORMAT", "json"),
@@ -53,15 +59,53 @@ impl Server {
         Ok(Self { child, mint })
     }
 
+    /// Starts a node of a cluster, as operators run it, and waits until it takes work.
+    pub(crate) fn node(path: &str, mint: &Arc<Mint>, stores: &[(&str, &str)]) -> Result<Self> {
+        let mut environment = vec![
+            ("ARAUTO_LISTEN", "127.0.0.1:0"),
+            ("ARAUTO_LOG_FORMAT", "json"),
+            ("ARAUTO_RATE_LIMIT_ENABLED", "false"),
+            ("ARAUTO_JWT_SECRET", mint.secret()),
+        ];
+        environment.extend(stores);
+        let child = Child::start(path, &["serve"], &environment)?;
+        let mint = Arc::clone(mint);
+        let node = Self { child, mint };
+        let deadline = clock::after(OPENING);
+        while Publisher::connect(&node.endpoint()?)?
+            .request("GET", "/health/ready", b"")?
+            .status
+            != 200
+        {
+            if clock::now() > deadline {
+                node.show_tail();
+                bail!("a node was not ready after {} s", OPENING.as_secs());
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(node)
+    }
+
+    /// Shows the last lines it logged, to explain a failure.
+    pub(crate) fn show_tail(&self) {
+        self.child.show_tail();
+    }
+
     pub(crate) fn process(&self) -> Process {
         self.child.process()
     }
 
     /// Readers `0..size`, each a person with one stream. Not open yet.
     pub(crate) fn fleet(&self, protocol: Protocol, size: usize) -> Result<Fleet> {
-        let (address, mint) = (self.child.address(), Rc::clone(&self.mint));
+        self.fleet_of(protocol, 0..size)
+    }
+
+    /// The readers of a range, each a person with one stream. Not open yet.
+    pub(crate) fn fleet_of(&self, protocol: Protocol, readers: Range<usize>) -> Result<Fleet> {
+        let (address, mint) = (self.child.address(), Arc::clone(&self.mint));
+        let (first, size) = (readers.start, readers.len());
         let request = move |index: usize, last_id: Option<&str>| {
-            let token = mint.reader(index)?;
+            let token = mint.reader(first + index)?;
             let resume = last_id
                 .map(|id| format!("Last-Event-ID: {id}\r\n"))
                 .unwrap_or_default();

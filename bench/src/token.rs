@@ -24,7 +24,7 @@ struct Claims<'a> {
     exp: u64,
     jti: String,
     roles: [&'a str; 1],
-    units: [&'a str; 0],
+    units: &'a [String],
     benefits: [&'a str; 0],
 }
 
@@ -44,18 +44,23 @@ impl Mint {
     }
 
     pub(crate) fn reader(&self, index: usize) -> Result<String> {
-        self.token(&reader(index), "CIDADAO")
+        self.token(&reader(index), "CIDADAO", &[])
     }
 
     pub(crate) fn publisher(&self) -> Result<String> {
-        self.token(PUBLISHER, "SERVICE")
+        self.token(PUBLISHER, "SERVICE", &[])
     }
 
     pub(crate) fn admin(&self) -> Result<String> {
-        self.token("bench-admin", "ADMIN")
+        self.token("bench-admin", "ADMIN", &[])
     }
 
-    fn token(&self, subject: &str, role: &str) -> Result<String> {
+    /// Somebody who works in a unit, and so sees its channel.
+    pub(crate) fn member(&self, user: &str, unit: String) -> Result<String> {
+        self.token(user, "TECNICO", &[unit])
+    }
+
+    fn token(&self, subject: &str, role: &str, units: &[String]) -> Result<String> {
         let now = crate::clock::unix_seconds();
         let claims = Claims {
             sub: subject,
@@ -63,7 +68,7 @@ impl Mint {
             exp: now + LIFETIME_SECONDS,
             jti: format!("{subject}-{now}"),
             roles: [role],
-            units: [],
+            units,
             benefits: [],
         };
         Ok(jsonwebtoken::encode(

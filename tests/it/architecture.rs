@@ -21,7 +21,8 @@ const RESERVED: [(&str, &[&str]); 12] = [
     ("poem", &["api", "tests"]),
     ("poem-openapi", &["api"]),
     ("hyper", &["api", "tests"]),
-    ("tokio-postgres", &["adapters", "tests"]),
+    // The floors of durable figures are Postgres without the service.
+    ("tokio-postgres", &["adapters", "tests", "bench"]),
     ("deadpool-postgres", &["adapters", "tests"]),
     ("redis", &["adapters", "tests"]),
     ("reqwest", &["adapters", "tests"]),

@@ -7,6 +7,7 @@ mod standby;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -37,6 +38,11 @@ impl Settings {
         self.0.push((name.to_owned(), value.to_owned()));
         self
     }
+}
+
+/// Returns a command that runs one of PostgreSQL's programs, as somebody it agrees to run as: `pgbench`, say.
+pub fn program(name: &str) -> anyhow::Result<Command> {
+    command(name)
 }
 
 /// Where a server keeps what it is made of.
@@ -80,6 +86,12 @@ impl Postgres {
     /// The address of one of its databases.
     pub fn url_of(&self, database: &str) -> String {
         url(&self.home.port, database)
+    }
+
+    /// Makes an empty database and returns its address.
+    pub fn create(&self, database: &str) -> anyhow::Result<String> {
+        database::execute(&self.url(), &[format!("CREATE DATABASE {database}")])?;
+        Ok(self.url_of(database))
     }
 
     /// Where it listens.
