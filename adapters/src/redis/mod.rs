@@ -1,12 +1,14 @@
-//! Redis: the fast bus, presence and tickets, settings. One instance, or a primary that Sentinels name; no cluster.
+//! Redis: the store, the fast bus, presence and tickets, settings. One instance, or a primary that Sentinels name; no cluster.
 
 mod bus;
 mod connect;
 mod link;
 mod registry;
 mod settings;
+mod store;
 
 pub use bus::{Own, RedisBus};
 pub use connect::{ConnectError, Server};
 pub use registry::RedisRegistry;
 pub use settings::RedisSettings;
+pub use store::{OpenError, RedisStore, RedisStoreConfig, Unfit};
