@@ -55,12 +55,13 @@ for _, at in ipairs(found) do
   if position < known_to then
     break
   end
-  if #items == limit or size > CONTENT_MAX then
-    goes_on = position
-    break
-  end
+  -- What has a mark is in two lists.
   if position ~= last then
     last = position
+    if #items == limit or size > CONTENT_MAX then
+      goes_on = position
+      break
+    end
     local note = redis.call('HMGET', prefix .. 'n:' .. id, 'payload', 'published', 'kind', 'priority')
     local asked_for = (kind == '' or kind == note[3]) and (priority == '' or priority == note[4])
     if note[1] and asked_for then
