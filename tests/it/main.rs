@@ -19,5 +19,6 @@ mod failover;
 mod hub;
 mod outages;
 mod outside;
+mod redis_alone;
 mod rolling;
 mod servers;

@@ -27,6 +27,7 @@ mod people;
 mod plans;
 mod property;
 mod publishing;
+mod redis_accidents;
 mod retraction;
 mod scene;
 mod schedule;
