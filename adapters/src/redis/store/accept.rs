@@ -170,7 +170,7 @@ fn fresh(
     }
 }
 
-/// Reads "id events cursor accepted_at".
+/// Reads the id, how many events, the last cursor, and when it was accepted.
 fn receipt(text: &str) -> Result<Receipt, Unreadable> {
     let read = || -> Option<Receipt> {
         let mut parts = text.split(' ');

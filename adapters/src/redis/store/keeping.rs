@@ -14,8 +14,8 @@ use super::accept::{key_name, millis, recalled};
 use super::failure::Failure;
 use super::reply::Reply;
 use super::rows;
+use super::said;
 use super::session::Kind;
-use super::unread;
 use crate::record::{ControlRecord, Unreadable, to_text};
 
 /// Marks that a retraction clears away at once; the rest goes before the next reader is answered.
@@ -35,7 +35,7 @@ impl RedisStore {
             let known = reply.maybe_text()?;
             Ok(known.map_or(Ok(None), |known| recalled(&known, key, now))?)
         })();
-        read.map_err(unread)
+        read.map_err(|failure| said(&failure))
     }
 
     pub(super) async fn append_control(&self, control: Control) -> Result<Written<()>, StoreError> {
@@ -55,7 +55,7 @@ impl RedisStore {
                 events: vec![Arc::new(event)],
             })
         })();
-        read.map_err(unread)
+        read.map_err(|failure| said(&failure))
     }
 
     pub(super) async fn find_channels(&self, id: NotificationId) -> Result<Option<Vec<Channel>>, StoreError> {
@@ -66,7 +66,7 @@ impl RedisStore {
             let known = reply.maybe_text()?;
             Ok(known.as_deref().map(rows::channels).transpose()?)
         })();
-        read.map_err(unread)
+        read.map_err(|failure| said(&failure))
     }
 
     pub(super) async fn erase(&self, id: NotificationId) -> Result<Written<Retraction>, StoreError> {
@@ -88,7 +88,7 @@ impl RedisStore {
                 events: rows::retracted(id, channels, first, at).collect(),
             })
         })();
-        read.map_err(unread)
+        read.map_err(|failure| said(&failure))
     }
 
     pub(super) async fn publish_due(&self, limit: usize) -> Result<Written<Promoted>, StoreError> {
@@ -123,7 +123,7 @@ impl RedisStore {
                 events,
             })
         })();
-        read.map_err(unread)
+        read.map_err(|failure| said(&failure))
     }
 
     pub(super) async fn drop_old(&self) -> Result<Pruned, StoreError> {
@@ -143,12 +143,12 @@ impl RedisStore {
                 keys: reply.number()?,
             })
         })();
-        read.map_err(unread)
+        read.map_err(|failure| said(&failure))
     }
 
     async fn reply(&self, call: &redis::ScriptInvocation<'_>, kind: Kind) -> Result<Reply, StoreError> {
         let answer = self.work.ask_plainly(call, None, kind).await?;
-        answer.only().map_err(unread)
+        answer.only().map_err(|failure| said(&failure))
     }
 }
 

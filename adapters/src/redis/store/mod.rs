@@ -8,6 +8,7 @@ mod failure;
 mod fitness;
 mod history;
 mod keeping;
+mod page;
 mod people;
 mod reply;
 mod rows;
@@ -149,10 +150,7 @@ impl RedisStore {
     /// Begins a new epoch by hand, for after a restore: every client reloads.
     pub async fn begin_epoch(&self) -> Result<Cursor, StoreError> {
         let begun = self.work.begin_epoch().await;
-        begun.map_err(|failure| {
-            failure.log();
-            unavailable()
-        })?;
+        begun.map_err(|failure| said(&failure))?;
         Ok(self.head().await?.cursor)
     }
 
@@ -210,10 +208,7 @@ impl Store for RedisStore {
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
-        self.look().await.map_err(|failure| {
-            failure.log();
-            unavailable()
-        })
+        self.look().await.map_err(|failure| said(&failure))
     }
 
     async fn read(&self, after: Cursor, limit: usize) -> Result<EventPage, ReadError> {
@@ -226,7 +221,7 @@ impl Store for RedisStore {
             let head = rows::head(&mut reply)?;
             Ok(rows::page(&mut reply, head, after.position)?)
         });
-        readable(after, page.map_err(unread)?)
+        readable(after, page.map_err(|failure| said(&failure))?)
     }
 
     async fn read_channels(&self, query: &ChannelsQuery) -> Result<EventPage, ReadError> {
@@ -251,7 +246,7 @@ impl Store for RedisStore {
             }
             Ok(page)
         });
-        readable(query.after, page.map_err(unread)?)
+        readable(query.after, page.map_err(|failure| said(&failure))?)
     }
 
     async fn meet(&self, user: &UserId) -> Result<(), StoreError> {
@@ -318,7 +313,8 @@ fn readable(after: Cursor, page: EventPage) -> Result<EventPage, ReadError> {
     Ok(page)
 }
 
-fn unread(failure: Failure) -> StoreError {
+/// Says once in the log why there is no answer.
+fn said(failure: &Failure) -> StoreError {
     failure.log();
     unavailable()
 }

@@ -15,8 +15,10 @@ use domain::time::Timestamp;
 use tokio::time::Instant;
 
 use super::failure::{Failure, unavailable};
+use super::page::Page;
 use super::reply::Reply;
 use super::rows::{self, Known, PLACE_MAX, mark_text, own_mark, reads, texts};
+use super::said;
 use super::scripts::Scripts;
 use super::session::{Answer, Kind, Session};
 use crate::record::{MarksRecord, Unreadable, to_text};
@@ -145,9 +147,9 @@ impl<'a> Desk<'a> {
         page.top = reply.position()?;
         page.exhausted = page.top == Position(0);
         for item in reply.list()?.lists() {
-            let held = self.held(item?, person)?;
-            if query.filter.shows(&held.item.state) {
-                page.items.push(held.item);
+            let Held { item, .. } = self.held(item?, person)?;
+            if query.filter.shows(&item.state) {
+                page.items.push(item);
             }
         }
         Ok(())
@@ -345,46 +347,6 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// A page that is being read, part by part.
-struct Page {
-    items: Vec<InboxItem>,
-    /// Where the next part begins.
-    top: Position,
-    exhausted: bool,
-    as_of: Option<Cursor>,
-}
-
-impl Page {
-    fn from(query: &InboxQuery) -> Self {
-        let top = query
-            .before
-            .map_or(PLACE_MAX, |before| before.prior().0.min(PLACE_MAX));
-        Self {
-            items: Vec::new(),
-            top: Position(top),
-            exhausted: false,
-            as_of: None,
-        }
-    }
-
-    fn is_over(&self, limit: usize) -> bool {
-        self.exhausted || self.items.len() > limit
-    }
-
-    fn finish(mut self, limit: usize) -> InboxPage {
-        let has_more = self.items.len() > limit;
-        self.items.truncate(limit);
-        InboxPage {
-            items: self.items,
-            has_more,
-            as_of: self.as_of.unwrap_or(Cursor {
-                epoch: domain::cursor::Epoch(0),
-                position: Position(0),
-            }),
-        }
-    }
-}
-
 /// What is to be told, but for the count and its place, which the script fills in.
 const fn untold(what: MarkedWhat, head: Cursor) -> Marked {
     Marked {
@@ -396,8 +358,5 @@ const fn untold(what: MarkedWhat, head: Cursor) -> Marked {
 
 /// Says once in the log what could not be read.
 fn read<T>(outcome: Result<T, Failure>) -> Result<T, StoreError> {
-    outcome.map_err(|failure| {
-        failure.log();
-        unavailable()
-    })
+    outcome.map_err(|failure| said(&failure))
 }
