@@ -28,6 +28,7 @@ mod plans;
 mod property;
 mod publishing;
 mod redis_accidents;
+mod redis_crowds;
 mod retraction;
 mod scene;
 mod schedule;

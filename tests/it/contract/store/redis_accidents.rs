@@ -371,25 +371,3 @@ async fn a_frozen_redis_is_given_up_in_bounded_time_and_settled_by_a_repeat() {
     }
     assert_eq!(positions(&log_of(&store).await), [1, 2], "it is there once");
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_a_crowd_has_marked_leaves_every_count_at_once() {
-    const CROWD: usize = 1_500;
-    let factory = RedisStores::begin().await;
-    let scene = Scene::open(&factory).await;
-    let crowd: Vec<_> = (0..CROWD).map(|n| reader(&format!("u{n}"), &[])).collect();
-    for reader in &crowd {
-        scene.store.meet(&reader.user).await.unwrap();
-    }
-    let (id, _) = scene.place(to(&[Channel::System])).await;
-    for reader in &crowd {
-        scene.mark(reader, id, Mark::Acknowledge).await;
-        scene.mark(reader, id, Mark::Unread).await;
-    }
-    scene.store.retract(id).await.unwrap();
-    assert_eq!(scene.store.channels_of(id).await.unwrap(), None);
-    for reader in &crowd {
-        assert_eq!(scene.unread(reader).await, 0);
-        assert_eq!(scene.item(reader, id).await, None);
-    }
-}
