@@ -2,6 +2,7 @@
 
 mod backends;
 mod commands;
+mod on_redis;
 mod tokens;
 
 use std::path::Path;

@@ -237,7 +237,6 @@ fn values_that_do_not_fit_one_another_are_refused_together() {
 #[test]
 fn what_is_still_to_come_is_refused_by_name() {
     for (variable, value, instead) in [
-        ("ARAUTO_STORE", "redis", "use memory or postgres"),
         ("ARAUTO_ABLY_TOKEN_KEY", "app.key:secret", "leave it out"),
         ("ARAUTO_OTLP_ENDPOINT", "http://127.0.0.1:4318", "leave it out"),
     ] {
@@ -260,6 +259,14 @@ fn the_store_postgres_needs_a_database() {
     assert_eq!(
         line(with_environment(&[("ARAUTO_STORE", "postgres")])),
         "ARAUTO_DATABASE_URL is missing: the store postgres needs a database"
+    );
+}
+
+#[test]
+fn the_store_redis_needs_a_redis_server() {
+    assert_eq!(
+        line(with_environment(&[("ARAUTO_STORE", "redis")])),
+        "ARAUTO_REDIS_URL is missing: the store redis needs a Redis server"
     );
 }
 

@@ -19,6 +19,7 @@ mod failover;
 mod hub;
 mod outages;
 mod outside;
+mod redis_alone;
 mod rolling;
 mod servers;
 mod upgrade;

@@ -119,6 +119,11 @@ impl Server {
         format!("{}{name}", self.prefix)
     }
 
+    /// Tells whether Sentinels name the primary, which may then be another instance from one connection to the next.
+    pub(super) const fn is_watched(&self) -> bool {
+        matches!(self.place, Place::Watched(_))
+    }
+
     /// The longest that [`Server::connect`] takes.
     pub(super) const fn connect_timeout(&self) -> Duration {
         match self.place {

@@ -22,6 +22,8 @@ const LAST_DELAY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Link {
     server: Server,
+    /// How long it may take to answer.
+    answer_timeout: Duration,
     /// Whether the last that was heard of it was bad.
     failing: AtomicBool,
     /// Held while a connection is opened, which is bounded; never while it is used.
@@ -40,6 +42,11 @@ struct State {
 
 impl Link {
     pub(super) fn new(server: Server) -> Self {
+        Self::patient(server, ANSWER_TIMEOUT)
+    }
+
+    /// Makes a link to a server that is asked for more at once than others are.
+    pub(super) fn patient(server: Server, answer_timeout: Duration) -> Self {
         let state = State {
             open: None,
             serial: 0,
@@ -48,6 +55,7 @@ impl Link {
         };
         Self {
             server,
+            answer_timeout,
             failing: AtomicBool::new(false),
             state: Mutex::new(state),
         }
@@ -63,8 +71,17 @@ impl Link {
         &self,
         question: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
     ) -> RedisResult<T> {
+        self.run_on(async |connection, _| question(connection).await)
+            .await
+    }
+
+    /// The same for whoever has to know one connection from the next: each has a number of its own, from 1 on.
+    pub(super) async fn run_on<T>(
+        &self,
+        question: impl AsyncFnOnce(MultiplexedConnection, u64) -> RedisResult<T>,
+    ) -> RedisResult<T> {
         let (connection, serial) = self.connection().await?;
-        let answer = question(connection).await;
+        let answer = question(connection, serial).await;
         match &answer {
             Err(error) if breaks(error) => self.broken(serial).await,
             _ if self.failing.swap(false, Ordering::AcqRel) => self.state.lock().await.delay.reset(),
@@ -81,7 +98,7 @@ impl Link {
         if state.closed_until.is_some_and(|until| Instant::now() < until) {
             return Err(RedisError::from((ErrorKind::Io, "Redis was away a moment ago")));
         }
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_TIMEOUT));
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.answer_timeout));
         let connected = self.server.connect(config).await;
         match &connected {
             Ok(connection) => {

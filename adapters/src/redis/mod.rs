@@ -1,4 +1,4 @@
-//! Redis: the fast bus, presence and tickets, settings. One instance, or a primary that Sentinels name; no cluster.
+//! Redis: the store, the fast bus, presence and tickets, settings. One instance, or a primary that Sentinels name; no cluster.
 
 mod bus;
 mod connect;
@@ -6,9 +6,11 @@ mod link;
 mod probe;
 mod registry;
 mod settings;
+mod store;
 
 pub use bus::{Own, RedisBus};
 pub use connect::{ConnectError, Server};
 pub use probe::RedisProbe;
 pub use registry::RedisRegistry;
 pub use settings::RedisSettings;
+pub use store::{OpenError, RedisStore, RedisStoreConfig, Unfit};

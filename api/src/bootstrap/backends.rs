@@ -44,7 +44,7 @@ impl Backends {
         match config.store.kind {
             StoreKind::Memory => Ok(Self::memory(config, around)),
             StoreKind::Postgres => Self::postgres(config, around).await,
-            StoreKind::Redis => bail!("the store redis is not available in this version yet"),
+            StoreKind::Redis => super::on_redis::open(config, around).await,
         }
     }
 
@@ -124,7 +124,7 @@ pub(super) fn database(config: &Config) -> anyhow::Result<Database> {
 }
 
 /// Returns where Redis is, if it is to be used.
-fn redis(config: &Config) -> anyhow::Result<Option<Server>> {
+pub(super) fn redis(config: &Config) -> anyhow::Result<Option<Server>> {
     let url = config.store.redis_url.as_ref();
     url.map(|url| url.expose().parse::<Server>())
         .transpose()

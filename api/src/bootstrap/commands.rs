@@ -10,11 +10,12 @@ use anyhow::bail;
 use application::import::Import;
 use application::ports::{Mint, Observer};
 use application::settings::CAPABILITIES;
+use domain::cursor::Cursor;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
-use super::backends;
 use super::tokens::minting;
+use super::{backends, on_redis};
 use crate::config::{Config, KeySource, StoreKind, TokensConfig};
 use crate::wire::WireEncoder;
 
@@ -54,18 +55,25 @@ pub async fn begin_epoch(config: &Config) -> anyhow::Result<String> {
         StoreKind::Memory => {
             Ok("nothing to do: the memory store begins a new epoch with every start".to_owned())
         }
-        StoreKind::Redis => bail!("the store redis is not available in this version yet"),
+        StoreKind::Redis => {
+            let observer: Arc<dyn Observer> = Arc::new(Metrics::new()?);
+            let store = on_redis::store(config, Arc::new(SystemEntropy), observer).await?;
+            Ok(told(store.begin_epoch().await?))
+        }
         StoreKind::Postgres => {
             let observer: Arc<dyn Observer> = Arc::new(Metrics::new()?);
             let tasks = TaskTracker::new();
             let store = backends::postgres_store(config, Arc::new(SystemEntropy), observer, &tasks).await?;
-            let began = store.begin_epoch().await?;
-            Ok(format!(
-                "epoch {} begins after position {}: every client reloads",
-                began.epoch, began.position
-            ))
+            Ok(told(store.begin_epoch().await?))
         }
     }
+}
+
+fn told(began: Cursor) -> String {
+    format!(
+        "epoch {} begins after position {}: every client reloads",
+        began.epoch, began.position
+    )
 }
 
 /// Puts a capability matrix in force for the cluster and returns its version.
@@ -90,7 +98,7 @@ pub async fn capabilities(config: &Config) -> anyhow::Result<Option<String>> {
 pub async fn import(config: &Config) -> anyhow::Result<(Import, DropGuard)> {
     if config.store.kind == StoreKind::Memory {
         bail!(
-            "the memory store forgets what is imported as soon as this command ends: set ARAUTO_STORE=postgres"
+            "the memory store forgets what is imported as soon as this command ends: set ARAUTO_STORE to postgres or redis"
         );
     }
     let (change, end) = backends::change_settings(config).await?;

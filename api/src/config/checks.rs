@@ -141,10 +141,17 @@ fn store(layers: &Layers) -> Result<StoreConfig, ConfigError> {
             rule: "the store postgres needs a database".to_owned(),
         });
     }
+    let redis_url = layers.find(&keys::REDIS_URL)?;
+    if kind == StoreKind::Redis && redis_url.is_none() {
+        return Err(ConfigError::Missing {
+            names: keys::REDIS_URL.variable(),
+            rule: "the store redis needs a Redis server".to_owned(),
+        });
+    }
     Ok(StoreConfig {
         kind,
         database_url,
-        redis_url: layers.find(&keys::REDIS_URL)?,
+        redis_url,
         replays: count(layers.get(&keys::STORE_REPLAYS)?),
     })
 }
@@ -168,9 +175,6 @@ fn refuse_what_is_to_come(layers: &Layers) -> Result<(), ConfigError> {
         got: layers.got(key),
         instead: instead.to_owned(),
     };
-    if layers.get(&keys::STORE)? == StoreKind::Redis {
-        return Err(not_yet(&keys::STORE, "use memory or postgres"));
-    }
     layers.get(&keys::ABLY_ENDPOINT)?;
     let ably: [&dyn Entry; 2] = [&keys::ABLY_PUBLISH_KEY, &keys::ABLY_TOKEN_KEY];
     layers.find(&keys::ABLY_PUBLISH_KEY)?;

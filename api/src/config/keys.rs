@@ -101,12 +101,11 @@ keys! {
     }
     "Store" {
         /// Where notifications are kept. `memory` keeps them for as long as the process lives, `postgres` through
-        /// a crash of everything; `redis` is not available in this version yet.
+        /// a crash of everything, `redis` through what that Redis' own persistence survives: docs/stores.md.
         STORE: StoreKind = value("memory"), STORES;
         /// The database, needed by the store `postgres`.
         DATABASE_URL: Secret = secret("none"), Kept::Postgres;
-        /// The Redis server, needed by the store `redis`; with `postgres` it adds a faster bus, and limits and a
-        /// registry for the whole cluster.
+        /// The Redis server, needed by the store `redis`; with `postgres` it adds a faster bus between nodes.
         REDIS_URL: Secret = secret("none"), Kept::Redis;
         /// How many streams are caught up from the store at the same time; the others wait their turn.
         STORE_REPLAYS: u64 = value("4"), Count(1..=256);

@@ -214,7 +214,9 @@ impl Takes<Secret> for Kept {
         match self {
             Self::Signing => "a text of 32 bytes or more",
             Self::Postgres => "an address such as postgres://user:password@host/database",
-            Self::Redis => "an address such as redis://:password@host:6379 or rediss://host",
+            Self::Redis => {
+                "an address such as redis://:password@host:6379 or redis+sentinel://host:26379/primary"
+            }
             Self::Ably => "an API key of the form APP.KEY:SECRET",
         }
         .to_owned()
@@ -228,7 +230,7 @@ impl Takes<Secret> for Kept {
         let fits = match self {
             Self::Signing => text.len() >= SIGNING_MIN_BYTES,
             Self::Postgres => begins(&["postgres://", "postgresql://"]),
-            Self::Redis => begins(&["redis://", "rediss://"]),
+            Self::Redis => begins(&["redis://", "redis+sentinel://"]),
             Self::Ably => is_ably_key(text),
         };
         fits.then(|| Secret::new(text))
@@ -340,7 +342,8 @@ mod tests {
             (Kept::Postgres, "postgresql://u:p@h/d", true),
             (Kept::Postgres, "postgres://", false),
             (Kept::Postgres, "mysql://h/d", false),
-            (Kept::Redis, "rediss://h", true),
+            (Kept::Redis, "redis+sentinel://h/primary", true),
+            (Kept::Redis, "rediss://h", false),
             (Kept::Redis, "h:6379", false),
             (Kept::Ably, "app.key:secret", true),
             (Kept::Ably, "app.key", false),

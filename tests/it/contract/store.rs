@@ -20,12 +20,15 @@ mod inbox;
 mod marks;
 mod model;
 mod on_postgres;
+mod on_redis;
 mod order;
 mod paging;
 mod people;
 mod plans;
 mod property;
 mod publishing;
+mod redis_accidents;
+mod redis_crowds;
 mod retraction;
 mod scene;
 mod schedule;
@@ -210,6 +213,11 @@ store_suite!(
     postgres,
     crate::contract::store::on_postgres::PgStores::begin,
     crate::contract::store::property::Effort::AT_THE_END
+);
+store_suite!(
+    redis,
+    crate::contract::store::on_redis::RedisStores::begin,
+    crate::contract::store::property::Effort::OVER_A_SOCKET
 );
 
 /// Stores in memory whose time stands until it is moved.

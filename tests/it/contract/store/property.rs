@@ -29,6 +29,11 @@ impl Effort {
         rounds: 192,
         compares_each: true,
     };
+    /// Each question crosses a socket.
+    pub(crate) const OVER_A_SOCKET: Self = Self {
+        rounds: 64,
+        compares_each: false,
+    };
     /// Each round makes a database of its own, and each question crosses a socket.
     pub(crate) const AT_THE_END: Self = Self {
         rounds: 16,

@@ -1,0 +1,58 @@
+//! The parts that nodes share where Redis is all there is.
+
+use std::sync::Arc;
+
+use adapters::buses::Buses;
+use adapters::memory::MemoryBus;
+use adapters::redis::{Own, RedisBus, RedisRegistry, RedisSettings, RedisStore, RedisStoreConfig, Server};
+use anyhow::Context as _;
+use application::ports::{Entropy, Observer};
+
+use super::backends::{Backends, Surroundings, redis};
+use crate::config::{Config, HistoryConfig};
+
+/// Opens everything in one Redis. A node hears itself through memory, and the others by copies.
+pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::Result<Backends> {
+    let server = server(config)?;
+    let store = store(config, Arc::clone(around.entropy), Arc::clone(around.observer)).await?;
+    let (life, observer) = ((around.tasks, around.cancel), around.observer);
+    let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
+    let hears = fast.hears();
+    let buses = Buses::new(vec![Arc::new(MemoryBus::new())]).with_copies(Arc::new(fast), hears);
+    Ok(Backends {
+        store: Arc::new(store),
+        bus: Arc::new(buses),
+        registry: Arc::new(RedisRegistry::start(&server, around.node, observer, life)),
+        settings: Arc::new(RedisSettings::new(&server)),
+        // Redis is the store itself.
+        probes: Vec::new(),
+    })
+}
+
+/// Opens the store alone.
+pub(super) async fn store(
+    config: &Config,
+    entropy: Arc<dyn Entropy>,
+    observer: Arc<dyn Observer>,
+) -> anyhow::Result<RedisStore> {
+    let server = server(config)?;
+    RedisStore::open(&server, bounds(&config.history), entropy, observer)
+        .await
+        .with_context(|| format!("the store redis at {}", server.place()))
+}
+
+fn server(config: &Config) -> anyhow::Result<Server> {
+    redis(config)?.context("ARAUTO_REDIS_URL is missing")
+}
+
+fn bounds(history: &HistoryConfig) -> RedisStoreConfig {
+    RedisStoreConfig {
+        history_ttl: history.ttl,
+        history_max_events: history.max_events,
+        history_max_bytes: history.max_bytes,
+        inbox_ttl: history.inbox_ttl,
+        archive_read_after: history.archive_read_after,
+        key_ttl: history.idempotency_ttl,
+        ..RedisStoreConfig::default()
+    }
+}
