@@ -22,4 +22,5 @@ mod outside;
 mod redis_alone;
 mod rolling;
 mod servers;
+mod tls;
 mod upgrade;

@@ -1,6 +1,7 @@
 //! What the tests stand on: the service as a process, the servers that it uses as processes that can be killed, scripts
 //! of other ecosystems, an event-stream parser.
 
+mod certificate;
 pub mod forwarder;
 pub mod nginx;
 pub mod node;

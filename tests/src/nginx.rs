@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 
+use crate::certificate::make;
 use crate::port::Port;
 use crate::process::{Ending, Process, folder};
 use crate::server::workspace;
@@ -154,32 +155,7 @@ pub fn deployed(port: &Port, redirect: &Port, nodes: &[SocketAddr]) -> anyhow::R
 pub fn certificate() -> anyhow::Result<[(&'static str, String); 2]> {
     let folder = folder("certificate")?;
     let (certificate, key) = (folder.path().join("arauto.pem"), folder.path().join("arauto.key"));
-    let output = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-        ])
-        .args([
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost,IP:127.0.0.1",
-        ])
-        .arg("-out")
-        .arg(&certificate)
-        .arg("-keyout")
-        .arg(&key)
-        .output()
-        .context("openssl does not start")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "openssl makes no certificate: {said}");
+    make(Command::new("openssl"), &certificate, &key)?;
     Ok([
         ("arauto.pem", fs::read_to_string(certificate)?),
         ("arauto.key", fs::read_to_string(key)?),

@@ -17,6 +17,7 @@ use tokio_postgres::Row;
 
 pub use self::database::{Database, connect, database};
 use self::install::{as_account, command, new_data, run};
+use crate::certificate::make;
 use crate::port::Port;
 use crate::process::{Ending, Process, folder};
 use crate::shared;
@@ -71,6 +72,27 @@ impl Postgres {
         };
         new_data(&home.data())?;
         Self::launch(home)
+    }
+
+    /// The same, and it speaks TLS to whoever asks for it. Also returns its authority's certificate, a PEM file.
+    pub fn start_with_tls(settings: Settings) -> anyhow::Result<(Self, PathBuf)> {
+        let home = Home {
+            folder: folder("postgres")?,
+            port: Port::free()?,
+            settings: settings.set("ssl", "on"),
+        };
+        new_data(&home.data())?;
+        // Where the server looks for them by default.
+        let certificate = home.data().join("server.crt");
+        make(
+            as_account("openssl"),
+            &certificate,
+            &home.data().join("server.key"),
+        )?;
+        // The data folder is the server's alone.
+        let authority = home.folder.path().join("authority.pem");
+        std::fs::copy(certificate, &authority)?;
+        Ok((Self::launch(home)?, authority))
     }
 
     fn launch(home: Home) -> anyhow::Result<Self> {

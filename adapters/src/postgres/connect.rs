@@ -1,5 +1,6 @@
 //! Connections: how they are opened, and how long anything may take.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,8 +9,11 @@ use application::ports::StoreError;
 use deadpool_postgres::{Hook, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
 use tokio::sync::mpsc;
 use tokio_postgres::config::Host;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
+
+use super::tls::{Address, TlsError};
 
 /// A database that takes longer to let somebody in is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,6 +34,9 @@ pub enum ConnectError {
     /// The address is none.
     #[error("the database URL cannot be read")]
     Url(#[source] tokio_postgres::Error),
+    /// It cannot be spoken to over TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Nobody answers, or nobody lets this service in.
     #[error("the database cannot be reached")]
     Unreachable(#[source] tokio_postgres::Error),
@@ -39,22 +46,33 @@ pub enum ConnectError {
 }
 
 /// Where a database is, and how to speak to it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Database {
     config: Config,
+    tls: MakeRustlsConnect,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Database").field(&self.place()).finish()
+    }
 }
 
 impl FromStr for Database {
     type Err = ConnectError;
 
-    /// Takes `postgres://user:password@host:port/name?options`.
+    /// Takes `postgres://user:password@host:port/name?options`. With the option `sslmode=require` every connection is
+    /// encrypted and the server's certificate verified, against the machine's authorities or those in the PEM file that
+    /// `sslrootcert` names; otherwise none is.
     fn from_str(url: &str) -> Result<Self, ConnectError> {
-        let mut config = Config::from_str(url).map_err(ConnectError::Url)?;
+        let address = Address::read(url);
+        let mut config = Config::from_str(&address.url).map_err(ConnectError::Url)?;
+        let tls = address.tls(&mut config)?;
         config
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(USER_TIMEOUT)
             .keepalives_idle(Duration::from_secs(10));
-        Ok(Self { config })
+        Ok(Self { config, tls })
     }
 }
 
@@ -114,7 +132,7 @@ impl Database {
         tasks: &TaskTracker,
     ) -> Result<Client, ConnectError> {
         let config = self.config_for(purpose);
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(NoTls));
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(self.tls.clone()));
         let (client, connection) = connecting
             .await
             .map_err(|_| ConnectError::Silent)?
@@ -135,7 +153,7 @@ impl Database {
         tasks: &TaskTracker,
     ) -> Result<(Client, mpsc::Receiver<AsyncMessage>), ConnectError> {
         let config = self.config_for(purpose);
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(NoTls));
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(self.tls.clone()));
         let (client, mut connection) = connecting
             .await
             .map_err(|_| ConnectError::Silent)?
@@ -167,7 +185,7 @@ impl Database {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(self.config_for(purpose), NoTls, recycling);
+        let manager = Manager::from_config(self.config_for(purpose), self.tls.clone(), recycling);
         let pool = Pool::builder(manager)
             .max_size(size)
             .post_create(verified)

@@ -11,6 +11,7 @@ mod moment;
 mod registry;
 mod settings;
 mod store;
+mod tls;
 
 pub use bus::PgBus;
 pub use connect::{ConnectError, Database};

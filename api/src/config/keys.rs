@@ -103,7 +103,8 @@ keys! {
         /// Where notifications are kept. `memory` keeps them for as long as the process lives, `postgres` through
         /// a crash of everything, `redis` through what that Redis' own persistence survives: docs/stores.md.
         STORE: StoreKind = value("memory"), STORES;
-        /// The database, needed by the store `postgres`.
+        /// The database, needed by the store `postgres`. With `?sslmode=require` every connection is encrypted and the
+        /// certificate verified, by the machine's authorities or those in the PEM file of `&sslrootcert=`.
         DATABASE_URL: Secret = secret("none"), Kept::Postgres;
         /// The Redis server, needed by the store `redis`; with `postgres` it adds a faster bus between nodes.
         REDIS_URL: Secret = secret("none"), Kept::Redis;
