@@ -10,6 +10,7 @@ mod accept_loop;
 mod architecture;
 mod autobahn;
 mod bad_input;
+mod chores;
 mod cluster;
 mod config;
 mod contract;
