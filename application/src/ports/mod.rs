@@ -1,5 +1,6 @@
 //! What the use cases need from the world. Adapters implement these; `bootstrap` chooses them.
 
+mod ably;
 mod bus;
 mod probe;
 mod registry;
@@ -10,6 +11,7 @@ mod surroundings;
 mod tokens;
 mod wire;
 
+pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
 pub use probe::{NotServing, Part, Probe};
 pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
@@ -28,6 +30,6 @@ pub use wire::{Encoder, Format, Message, Ready};
 
 #[cfg(feature = "testing")]
 pub use self::{
-    bus::MockBus, probe::MockProbe, registry::MockRegistry, settings::MockSettings, store::MockStore,
-    tokens::MockTokens,
+    ably::MockAblySigner, bus::MockBus, probe::MockProbe, registry::MockRegistry, settings::MockSettings,
+    store::MockStore, tokens::MockTokens,
 };
