@@ -28,6 +28,13 @@ impl FromStr for ChannelPrefix {
     }
 }
 
+impl ChannelPrefix {
+    /// Returns a channel's name at Ably.
+    pub(super) fn before(&self, channel: &Channel) -> String {
+        format!("{}:{channel}", self.0)
+    }
+}
+
 /// The rights of a token, as the one text that is signed and sent.
 ///
 /// Ably signs and compares text, not meaning: whoever writes it twice risks two texts. It is canonical as its own
@@ -39,7 +46,7 @@ impl Capability {
     /// Gives `subscribe` on each channel, and `history` where the past is given. Nothing ever gives `publish`.
     pub fn reading(channels: &[(Channel, Past)], prefix: Option<&ChannelPrefix>) -> Self {
         let name = |channel: &Channel| match prefix {
-            Some(ChannelPrefix(prefix)) => format!("{prefix}:{channel}"),
+            Some(prefix) => prefix.before(channel),
             None => channel.to_string(),
         };
         let operations = |past: Past| match past {
@@ -189,10 +196,13 @@ mod tests {
                     Past::Given => prop_assert_eq!(operations, &["history", "subscribe"]),
                     Past::Withheld => prop_assert_eq!(operations, &["subscribe"]),
                 }
-                for kind in ["user", "unit", "benefit"] {
-                    for foreign in [format!("private:{kind}:{stranger}:notifications"), "system:notifications".to_owned()] {
-                        let foreign = own(&foreign.parse().unwrap());
-                        prop_assert!(names.contains(&foreign) || !covers(resource, &foreign), "{resource} {foreign}");
+                let strangers = ["user", "unit", "benefit"]
+                    .map(|kind| format!("private:{kind}:{stranger}:notifications").parse().unwrap());
+                let all = strangers.iter().chain([&Channel::System]).chain(channels.iter().map(|(channel, _)| channel));
+                for channel in all {
+                    // In one's own environment, in another one, and without any.
+                    for name in [own(channel), format!("production:{channel}"), channel.to_string()] {
+                        prop_assert!(names.contains(&name) || !covers(resource, &name), "{resource} {name}");
                     }
                 }
             }

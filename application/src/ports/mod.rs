@@ -9,6 +9,7 @@ mod store;
 mod streams;
 mod surroundings;
 mod tokens;
+mod transport;
 mod wire;
 
 pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
@@ -26,10 +27,11 @@ pub use streams::{
 };
 pub use surroundings::{Clock, Entropy, Exposition, Ids, Observation, Observer, Sanitizer, Seal};
 pub use tokens::{Mint, TokenError, Tokens};
+pub use transport::{Parcel, Transport};
 pub use wire::{Encoder, Format, Message, Ready};
 
 #[cfg(feature = "testing")]
 pub use self::{
     ably::MockAblySigner, bus::MockBus, probe::MockProbe, registry::MockRegistry, settings::MockSettings,
-    store::MockStore, tokens::MockTokens,
+    store::MockStore, tokens::MockTokens, transport::MockTransport,
 };
