@@ -1,7 +1,7 @@
-//! Tokens for Ably, as its own client and another library of JWTs take them.
+//! What we sign and send for Ably, held against its own client and another library of JWTs.
 
-use adapters::ably::{Capability, ChannelPrefix, Key, Unsigned};
-use application::ports::Entropy;
+use adapters::ably::{Capability, ChannelPrefix, Key, Shaped, Unsigned, publish_one, publish_several};
+use application::ports::{Entropy, Parcel};
 use application::rights::Past;
 use application::testing::SeededEntropy;
 use domain::channel::Channel;
@@ -139,4 +139,58 @@ fn pyjwt_verifies_our_tokens_with_and_without_a_prefix() {
         let passed = run_told(Runner::Python, "ably_jwt.py", &mut server, &told).unwrap();
         assert_eq!(passed, 3);
     }
+}
+
+fn body(shaped: &Shaped) -> Value {
+    serde_json::from_str(&shaped.body).unwrap()
+}
+
+#[test]
+fn ably_js_publishes_what_our_publisher_publishes() {
+    let parcel = |n: usize, data: Value| Parcel {
+        id: format!("evt-{n}"),
+        channel: Channel::System,
+        event: "notification",
+        data: data.to_string().into(),
+    };
+    // Names that no channel of ours has are here for the encoding of paths.
+    let channels = [
+        "system:notifications",
+        "staging:private:user:u-42:notifications",
+        "a/b?c%d",
+        "\u{e9} x",
+    ];
+    let data = [
+        json!({ "cursor": "8f3a-1042", "notification": { "title": "Ol\u{e1} \u{1f99c}", "body": "<b>2024/17</b>" } }),
+        json!({ "title": "quoted \"twice\"\\", "null": null, "list": [1, true] }),
+    ];
+    let cases: Vec<(&str, Parcel)> = channels
+        .into_iter()
+        .flat_map(|channel| data.iter().map(move |data| (channel, data)))
+        .enumerate()
+        .map(|(n, (channel, data))| (channel, parcel(n, data.clone())))
+        .collect();
+    let message = |parcel: &Parcel| json!({ "id": parcel.id, "name": parcel.event, "data": *parcel.data });
+    let one: Vec<Value> = cases
+        .iter()
+        .map(|(channel, parcel)| {
+            let ours = publish_one(channel, parcel);
+            json!({ "channel": channel, "message": message(parcel), "path": ours.path, "body": body(&ours) })
+        })
+        .collect();
+    let ours = publish_several(cases.iter().map(|(channel, parcel)| (*channel, parcel)));
+    let specifications: Vec<Value> = cases
+        .iter()
+        .map(|(channel, parcel)| {
+            let mut message = message(parcel);
+            message["encoding"] = json!("json");
+            json!({ "channels": [channel], "messages": message })
+        })
+        .collect();
+    let several = json!({ "specifications": specifications, "path": ours.path, "body": body(&ours) });
+    // "a.b:c" in base64.
+    let told = json!({
+        "key": "a.b:c", "version": "6", "authorization": "Basic YS5iOmM=", "one": one, "several": several,
+    });
+    assert_eq!(run_alone("ably-publisher.mjs", &told.to_string()).unwrap(), 2);
 }
