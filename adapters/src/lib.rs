@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 
+pub mod ably;
 mod bus;
 pub mod buses;
 mod delay;

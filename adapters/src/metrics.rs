@@ -45,6 +45,8 @@ pub struct Metrics {
     full: IntCounterVec,
     degraded: IntGaugeVec,
     tokens_refused: IntCounterVec,
+    ably_tokens: IntCounterVec,
+    ably_tokens_refused: IntCounterVec,
     pruned_events: IntCounter,
     requests: IntCounterVec,
     request_duration: HistogramVec,
@@ -130,6 +132,18 @@ impl Metrics {
                 ),
             )?,
             tokens_refused: counters(r, "tokens_refused_total", "Tokens refused, by reason.", "reason")?,
+            ably_tokens: counters(
+                r,
+                "ably_tokens_total",
+                "Tokens for Ably given out, by form.",
+                "form",
+            )?,
+            ably_tokens_refused: counters(
+                r,
+                "ably_tokens_refused_total",
+                "Tokens for Ably refused, by reason.",
+                "reason",
+            )?,
             pruned_events: counter(r, "pruned_events_total", "Events dropped from the history.")?,
             requests: counters(
                 r,
@@ -178,6 +192,8 @@ impl Observer for Metrics {
             Observation::Degraded(part) => set(&self.degraded, part, 1),
             Observation::Recovered(part) => set(&self.degraded, part, 0),
             Observation::TokenRefused(reason) => count(&self.tokens_refused, reason),
+            Observation::AblyTokenIssued(form) => count(&self.ably_tokens, form),
+            Observation::AblyTokenRefused(reason) => count(&self.ably_tokens_refused, reason),
             Observation::Pruned { events } => self.pruned_events.inc_by(wide(events)),
             Observation::Request { status, duration } => {
                 let (class, name) = status_names(status);

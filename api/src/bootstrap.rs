@@ -1,5 +1,6 @@
 //! Wiring: which adapter stands behind which port. The only room that knows adapters.
 
+mod ably;
 mod backends;
 mod commands;
 mod on_redis;
@@ -279,6 +280,7 @@ impl Node {
             session_warning: config.streams.session_warning,
             tasks: tasks.clone(),
         });
+        let ably_tokens = ably::tokens(config, &ports)?;
         let (metrics, reported) = (Arc::clone(&ports.metrics), Arc::clone(&streams));
         let services = Services {
             publish: ports.publish(config),
@@ -289,6 +291,7 @@ impl Node {
             heartbeat,
             renew,
             tickets: ports.tickets(),
+            ably_tokens,
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),
             config: http_config(config, &ready)?,

@@ -35,6 +35,17 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The caller's token ends before anything could come of the request.
+    #[error("the token has expired")]
+    SessionOver,
+    /// The caller asked more often than anybody may.
+    #[error("at most {limit} a minute are answered")]
+    Limited {
+        /// How many a minute.
+        limit: u32,
+        /// When to ask again.
+        retry_after: Duration,
+    },
     /// A part other than the store failed.
     #[error("the {part} is unavailable")]
     Unavailable {

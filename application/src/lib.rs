@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod ably_tokens;
 mod announce;
 pub mod error;
 pub mod housekeeping;

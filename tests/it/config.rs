@@ -158,6 +158,7 @@ fn a_secret_is_never_shown() {
         ("ARAUTO_REDIS_URL", "hunter2"),
         ("ARAUTO_ABLY_PUBLISH_KEY", "hunter2"),
         ("ARAUTO_ABLY_PUBLISH_KEY", "app.key:hunter2"),
+        ("ARAUTO_ABLY_TOKEN_KEY", "hunter2"),
     ] {
         let refused = line(with_environment(&[(variable, value)]));
         assert!(
@@ -237,7 +238,7 @@ fn values_that_do_not_fit_one_another_are_refused_together() {
 #[test]
 fn what_is_still_to_come_is_refused_by_name() {
     for (variable, value, instead) in [
-        ("ARAUTO_ABLY_TOKEN_KEY", "app.key:secret", "leave it out"),
+        ("ARAUTO_ABLY_PUBLISH_KEY", "app.key:secret", "leave it out"),
         ("ARAUTO_OTLP_ENDPOINT", "http://127.0.0.1:4318", "leave it out"),
     ] {
         let refused = line(with_environment(&[(variable, value)]));
@@ -252,6 +253,24 @@ fn what_is_still_to_come_is_refused_by_name() {
         unknown,
         "ARAUTO_STORE got \"sqlite\"; it takes memory, redis or postgres"
     );
+}
+
+#[test]
+fn a_prefix_of_channels_at_ably_is_a_word() {
+    let config = with_environment(&[
+        ("ARAUTO_ABLY_TOKEN_KEY", "app.key:hunter2"),
+        ("ARAUTO_ABLY_CHANNEL_PREFIX", "staging"),
+    ])
+    .unwrap();
+    assert_eq!(config.ably.channel_prefix.as_deref(), Some("staging"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for hostile in ["*", "a:b", "[x", "a\nb", " "] {
+        let refused = line(with_environment(&[("ARAUTO_ABLY_CHANNEL_PREFIX", hostile)]));
+        assert!(
+            refused.ends_with("it takes 1 to 64 of A-Z a-z 0-9 _ -"),
+            "{refused}"
+        );
+    }
 }
 
 #[test]

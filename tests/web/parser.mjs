@@ -5,6 +5,7 @@
 import { deepStrictEqual } from 'node:assert';
 import { createParser } from 'eventsource-parser';
 import { run } from './lib/check.mjs';
+import { standardInput } from './lib/harness.mjs';
 import { randomFrom } from './lib/random.mjs';
 
 const RANDOM_SPLITS = 8;
@@ -37,12 +38,6 @@ function split(bytes, random) {
 }
 
 const expected = ({ id, event, data }) => ({ id: id ?? undefined, event: event ?? undefined, data });
-
-async function standardInput() {
-  const chunks = [];
-  for await (const chunk of process.stdin) chunks.push(chunk);
-  return JSON.parse(Buffer.concat(chunks).toString('utf8'));
-}
 
 await run([
   [

@@ -101,6 +101,14 @@ fn every_observation_moves_its_own_metric_and_no_other() {
             &[("arauto_degraded{part=\"registry\"}", 1)],
         ),
         (
+            Observation::AblyTokenIssued("jwt"),
+            &[("arauto_ably_tokens_total{form=\"jwt\"}", 1)],
+        ),
+        (
+            Observation::AblyTokenRefused("limited"),
+            &[("arauto_ably_tokens_refused_total{reason=\"limited\"}", 1)],
+        ),
+        (
             Observation::TokenRefused("expired"),
             &[("arauto_tokens_refused_total{reason=\"expired\"}", 1)],
         ),

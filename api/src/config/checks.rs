@@ -8,7 +8,7 @@ use super::keys;
 use super::layers::Layers;
 use super::takes::listed;
 use super::{
-    Config, HistoryConfig, KeySource, LimitsConfig, Mode, ServerConfig, StoreConfig, StoreKind,
+    AblyConfig, Config, HistoryConfig, KeySource, LimitsConfig, Mode, ServerConfig, StoreConfig, StoreKind,
     StreamsConfig, TelemetryConfig, TokensConfig,
 };
 
@@ -39,6 +39,10 @@ impl Config {
             limits: LimitsConfig {
                 max_notification_bytes: count(layers.get(&keys::MAX_NOTIFICATION_BYTES)?),
                 rate_limit_enabled: layers.get(&keys::RATE_LIMIT_ENABLED)?,
+            },
+            ably: AblyConfig {
+                token_key: layers.find(&keys::ABLY_TOKEN_KEY)?,
+                channel_prefix: layers.find(&keys::ABLY_CHANNEL_PREFIX)?,
             },
             telemetry: TelemetryConfig {
                 filter: layers.get(&keys::LOG)?,
@@ -176,11 +180,8 @@ fn refuse_what_is_to_come(layers: &Layers) -> Result<(), ConfigError> {
         instead: instead.to_owned(),
     };
     layers.get(&keys::ABLY_ENDPOINT)?;
-    let ably: [&dyn Entry; 2] = [&keys::ABLY_PUBLISH_KEY, &keys::ABLY_TOKEN_KEY];
-    layers.find(&keys::ABLY_PUBLISH_KEY)?;
-    layers.find(&keys::ABLY_TOKEN_KEY)?;
-    if let Some(key) = ably.into_iter().find(|key| layers.given(*key).is_some()) {
-        return Err(not_yet(key, "leave it out"));
+    if layers.find(&keys::ABLY_PUBLISH_KEY)?.is_some() {
+        return Err(not_yet(&keys::ABLY_PUBLISH_KEY, "leave it out"));
     }
     if layers.find(&keys::OTLP_ENDPOINT)?.is_some() {
         return Err(not_yet(&keys::OTLP_ENDPOINT, "leave it out"));

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::addresses::{AblyPlace, Address, Networks, Origins, Web};
 use super::key::{Entry, Key, Preset, Topic};
-use super::takes::{Bytes, Count, File, Flag, Kept, LOG_FORMATS, Lasting, LogFilter, STORES, Text};
+use super::takes::{Bytes, Count, File, Flag, Kept, LOG_FORMATS, Lasting, LogFilter, STORES, Text, Word};
 use super::{AblyEndpoint, LogFormat, Origin, Secret, StoreKind};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -151,11 +151,14 @@ keys! {
         RATE_LIMIT_ENABLED: bool = value("true"), Flag;
     }
     "Ably" {
-        /// The key that notifications are published to Ably with. Ably is off without the two keys, and not
-        /// available in this version yet.
-        ABLY_PUBLISH_KEY: Secret = secret("Ably is off"), Kept::Ably;
-        /// The key that browsers' tokens are made with; it should have no right but to subscribe and read history.
-        ABLY_TOKEN_KEY: Secret = secret("Ably is off"), Kept::Ably;
+        /// The key that notifications are published to Ably with. Not available in this version yet.
+        ABLY_PUBLISH_KEY: Secret = secret("nothing is published to Ably"), Kept::Ably;
+        /// The key that tokens for browsers are made with, `/v1/ably/token`. Give it no right but to subscribe and
+        /// to read history.
+        ABLY_TOKEN_KEY: Secret = secret("there are no tokens for Ably"), Kept::Ably;
+        /// What stands in front of channel names at Ably, and there alone, so that several environments can share
+        /// one Ably app: `staging` makes `staging:system:notifications`.
+        ABLY_CHANNEL_PREFIX: String = unset("nothing", "staging"), Word;
         /// Where Ably is.
         ABLY_ENDPOINT: AblyEndpoint = value("main"), AblyPlace;
     }

@@ -43,6 +43,8 @@ pub struct Config {
     pub heartbeat: PaceLimits,
     /// Sizes and rates.
     pub limits: LimitsConfig,
+    /// Ably beside the streams.
+    pub ably: AblyConfig,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
 }
@@ -184,6 +186,15 @@ pub struct LimitsConfig {
     pub max_notification_bytes: usize,
     /// `ARAUTO_RATE_LIMIT_ENABLED`
     pub rate_limit_enabled: bool,
+}
+
+/// Ably beside the streams.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AblyConfig {
+    /// `ARAUTO_ABLY_TOKEN_KEY`
+    pub token_key: Option<Secret>,
+    /// `ARAUTO_ABLY_CHANNEL_PREFIX`
+    pub channel_prefix: Option<String>,
 }
 
 /// Where Ably is.

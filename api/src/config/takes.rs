@@ -181,6 +181,21 @@ impl Takes<String> for Text {
     }
 }
 
+/// A word that can stand inside a channel name.
+pub(super) struct Word;
+
+impl Takes<String> for Word {
+    fn describe(&self) -> String {
+        "1 to 64 of A-Z a-z 0-9 _ -".to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Option<String> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        let whole = (1..=64).contains(&text.len()) && text.bytes().all(fits);
+        whole.then(|| text.to_owned())
+    }
+}
+
 /// What a log shows.
 pub(super) struct LogFilter;
 

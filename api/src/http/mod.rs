@@ -3,6 +3,7 @@
 //! One file for each group of addresses, the handlers on top. [`edge`] is what happens to every request and answer,
 //! [`request`] what requests carry, [`problem`] every answer that is not what was asked for, and [`answer`] the rest.
 
+mod ably;
 mod answer;
 mod config;
 mod connections;
@@ -29,6 +30,7 @@ mod tickets;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use application::ably_tokens::AblyTokens;
 use application::inbox::Inbox;
 use application::ports::{Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
 use application::publish::Publish;
@@ -73,6 +75,8 @@ pub struct Services {
     pub renew: Arc<Renew>,
     /// Issues and redeems tickets.
     pub tickets: Tickets,
+    /// Issues tokens for Ably, where that is configured.
+    pub ably_tokens: Option<AblyTokens>,
     /// Takes each WebSocket over.
     pub sockets: Arc<dyn Sockets>,
     /// Verifies tokens.
@@ -110,7 +114,7 @@ pub(crate) enum Group {
     /// A person's own notifications: reading, counting, marking.
     #[oai(rename = "inbox")]
     Inbox,
-    /// Live delivery: event streams, the WebSocket, tickets, and catching up.
+    /// Live delivery: event streams, the WebSocket, tickets, and catching up; tokens for Ably.
     #[oai(rename = "streams")]
     Streams,
     /// How the service is.
@@ -127,6 +131,7 @@ type Groups = (
     stream::StreamApi,
     socket::SocketApi,
     tickets::TicketsApi,
+    ably::AblyApi,
     connections::ConnectionsApi,
     replay::ReplayApi,
     health::HealthApi,
@@ -146,6 +151,7 @@ impl Api {
             stream::StreamApi,
             socket::SocketApi,
             tickets::TicketsApi,
+            ably::AblyApi,
             connections::ConnectionsApi,
             replay::ReplayApi,
             health::HealthApi,

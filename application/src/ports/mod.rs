@@ -1,5 +1,6 @@
 //! What the use cases need from the world. Adapters implement these; `bootstrap` chooses them.
 
+mod ably;
 mod bus;
 mod probe;
 mod registry;
@@ -8,8 +9,10 @@ mod store;
 mod streams;
 mod surroundings;
 mod tokens;
+mod transport;
 mod wire;
 
+pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
 pub use probe::{NotServing, Part, Probe};
 pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
@@ -24,10 +27,11 @@ pub use streams::{
 };
 pub use surroundings::{Clock, Entropy, Exposition, Ids, Observation, Observer, Sanitizer, Seal};
 pub use tokens::{Mint, TokenError, Tokens};
+pub use transport::{Parcel, Transport};
 pub use wire::{Encoder, Format, Message, Ready};
 
 #[cfg(feature = "testing")]
 pub use self::{
-    bus::MockBus, probe::MockProbe, registry::MockRegistry, settings::MockSettings, store::MockStore,
-    tokens::MockTokens,
+    ably::MockAblySigner, bus::MockBus, probe::MockProbe, registry::MockRegistry, settings::MockSettings,
+    store::MockStore, tokens::MockTokens, transport::MockTransport,
 };

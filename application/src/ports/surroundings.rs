@@ -91,6 +91,10 @@ pub enum Observation {
     Recovered(&'static str),
     /// A token was refused; the name of the reason.
     TokenRefused(&'static str),
+    /// A token for Ably was given out; its form.
+    AblyTokenIssued(&'static str),
+    /// A token for Ably was refused; the name of the reason.
+    AblyTokenRefused(&'static str),
     /// Pruning dropped events.
     Pruned {
         /// How many.

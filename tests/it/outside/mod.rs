@@ -1,5 +1,6 @@
 //! The service as its users meet it: a process of its own, real browsers, clients that we did not write.
 
+mod ably;
 mod clients;
 mod documented;
 mod lifecycle;

@@ -28,3 +28,10 @@ export async function ask(action) {
   if (!answer.ok) throw new Error(`the harness could not ${action}: ${answer.error ?? 'no reason given'}`);
   return answer;
 }
+
+/** The one JSON document on standard input. */
+export async function standardInput() {
+  const chunks = [];
+  for await (const chunk of process.stdin) chunks.push(chunk);
+  return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+}

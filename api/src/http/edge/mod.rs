@@ -20,7 +20,7 @@ pub(crate) use self::client::ClientAddress;
 pub(crate) use self::methods::{Methods, RoutePattern};
 pub(crate) use self::origins::{Origins, is_loopback_host};
 use super::Services;
-use super::problem::{Kind, Problem};
+use super::problem::{Form, Kind, Problem};
 
 /// Pages and answers are never guessed to be something else, and no address leaks to where a link leads.
 const SECURITY: [(&str, &str); 2] = [
@@ -52,8 +52,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
 
     async fn answer(&self, mut request: Request, request_id: &str) -> Response {
         if let Some(answer) = self.origins.preflight(request.method(), request.headers()) {
-            return answer.unwrap_or_else(|problem| problem.into_answer(request_id));
+            return answer.unwrap_or_else(|problem| problem.into_answer(Form::Problem, request_id));
         }
+        let form = Form::at(request.uri().path());
         request.set_data(Arc::clone(&self.services));
         request.set_data(Arc::clone(&self.origins));
         // Streams answer at once and go on afterwards; whatever takes longer hangs on somebody who does not answer.
@@ -63,7 +64,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             Ok(Ok(Ok(response))) => return response,
             Ok(Ok(Err(error))) => {
                 let pattern = error.data::<RoutePattern>().copied();
-                let mut response = Problem::from(error).into_answer(request_id);
+                let mut response = Problem::from(error).into_answer(form, request_id);
                 if let Some(pattern) = pattern {
                     response.set_data(pattern);
                 }
@@ -74,7 +75,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             Err(_elapsed) => Problem::new(Kind::Unavailable, "the request was not answered in time")
                 .retry_after(TIMED_OUT_RETRY_AFTER),
         };
-        problem.into_answer(request_id)
+        problem.into_answer(form, request_id)
     }
 
     fn finish(&self, request_headers: &HeaderMap, request_id: &str, response: &mut Response) {

@@ -8,12 +8,14 @@ use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, Registry};
 use poem_openapi::types::{ToJSON, Type};
 
-use super::{Kind, PROBLEM_JSON, Problem, ProblemDocument};
+use super::{ABLY_ERROR_CODE, AblyProblemDocument, Form, Kind, PROBLEM_JSON, Problem, ProblemDocument};
 
 /// The kinds of problems of a group of operations. Made by [`causes!`].
 pub(crate) trait Causes: Send + Sync + 'static {
     /// Sets of kinds.
     const KINDS: &'static [&'static [Kind]];
+    /// The form in which they are answered.
+    const FORM: Form = Form::Problem;
 }
 
 /// Names the kinds of problems that a group of operations answers with.
@@ -76,21 +78,33 @@ impl<C: Causes> ApiResponse for Fails<C> {
         let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(given).collect();
         let responses = kinds
             .chunk_by(|a, b| a.facts().status == b.facts().status)
-            .map(response)
+            .map(|kinds| response(kinds, C::FORM))
             .collect();
         MetaResponses { responses }
     }
 
     fn register(registry: &mut Registry) {
-        ProblemDocument::register(registry);
+        match C::FORM {
+            Form::Problem => ProblemDocument::register(registry),
+            Form::Ably => AblyProblemDocument::register(registry),
+        }
     }
 }
 
 /// Describes the answers of one status.
-fn response(kinds: &[Kind]) -> MetaResponse {
+fn response(kinds: &[Kind], form: Form) -> MetaResponse {
     let status = kinds[0].facts().status.as_u16();
-    let schema = ProblemDocument::schema_ref().merge(MetaSchema {
-        example: example_of(kinds[0]).document(Some("0f8fad5bd9cb469f")).to_json(),
+    let example = example_of(kinds[0]).document(Some("0f8fad5bd9cb469f"));
+    let (content_type, schema, example) = match form {
+        Form::Problem => (PROBLEM_JSON, ProblemDocument::schema_ref(), example.to_json()),
+        Form::Ably => (
+            "application/json",
+            AblyProblemDocument::schema_ref(),
+            AblyProblemDocument::from(example).to_json(),
+        ),
+    };
+    let schema = schema.merge(MetaSchema {
+        example,
         ..MetaSchema::ANY
     });
     let lines: Vec<String> = kinds
@@ -105,15 +119,12 @@ fn response(kinds: &[Kind]) -> MetaResponse {
         description: lines.join("\n\n").leak(),
         status: Some(status),
         status_range: None,
-        content: vec![MetaMediaType {
-            content_type: PROBLEM_JSON,
-            schema,
-        }],
-        headers: headers(status),
+        content: vec![MetaMediaType { content_type, schema }],
+        headers: headers(status, form),
     }
 }
 
-fn headers(status: u16) -> Vec<MetaHeader> {
+fn headers(status: u16, form: Form) -> Vec<MetaHeader> {
     let header = |name: &str, description: &str, schema: MetaSchema| MetaHeader {
         name: name.to_owned(),
         description: Some(description.to_owned()),
@@ -121,20 +132,29 @@ fn headers(status: u16) -> Vec<MetaHeader> {
         deprecated: false,
         schema: poem_openapi::registry::MetaSchemaRef::Inline(Box::new(schema)),
     };
-    match status {
+    let number = |minimum: f64| MetaSchema {
+        minimum: Some(minimum),
+        ..MetaSchema::new("integer")
+    };
+    let mut headers = match status {
         401 => {
             let description = "How to authenticate (RFC 6750), and what is wrong with the token.";
             vec![header("WWW-Authenticate", description, MetaSchema::new("string"))]
         }
-        503 => {
-            let seconds = MetaSchema {
-                minimum: Some(1.0),
-                ..MetaSchema::new("integer")
-            };
-            vec![header("Retry-After", "Seconds to wait.", seconds)]
-        }
+        429 => vec![
+            header("Retry-After", "Seconds to wait.", number(1.0)),
+            header("RateLimit-Limit", "How many a minute are answered.", number(1.0)),
+            header("RateLimit-Remaining", "How many are left: none.", number(0.0)),
+            header("RateLimit-Reset", "Seconds until one is left.", number(1.0)),
+        ],
+        503 => vec![header("Retry-After", "Seconds to wait.", number(1.0))],
         _ => Vec::new(),
+    };
+    if form == Form::Ably {
+        let description = "The code again: `ably-js` in browsers reads the body only where this is there.";
+        headers.push(header(ABLY_ERROR_CODE.as_str(), description, number(40_000.0)));
     }
+    headers
 }
 
 /// Returns a problem of a kind as a caller might meet it.
@@ -153,6 +173,7 @@ pub(super) fn example_of(kind: Kind) -> Problem {
         }
         Kind::BodyTooLarge => problem("the body is larger than 16384 bytes"),
         Kind::UnsupportedMediaType => problem("the content type must be application/json, got text/plain"),
+        Kind::RateLimited => problem("at most 10 a minute are answered").limited(10, Duration::from_secs(6)),
         Kind::StoreUnavailable => problem("the store is unavailable").retry_after(Duration::from_secs(1)),
         other => {
             let title = other.facts().title;

@@ -29,6 +29,10 @@ impl From<Error> for Problem {
             Error::TooLarge { .. } => Self::new(Kind::NotificationTooLarge, detail),
             Error::Refused(refusal) => refusal.into(),
             Error::Store(error) => error.into(),
+            Error::SessionOver => TokenError::Expired.into(),
+            Error::Limited { limit, retry_after } => {
+                Self::new(Kind::RateLimited, detail).limited(limit, retry_after)
+            }
             Error::Unavailable { retry_after, .. } => {
                 Self::new(Kind::Unavailable, detail).retry_after(retry_after)
             }

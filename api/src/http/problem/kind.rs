@@ -81,6 +81,8 @@ kinds! {
         "Send the body as UTF-8 JSON with `Content-Type: application/json`, not compressed.";
     UpgradeRequired = "upgrade-required", UPGRADE_REQUIRED, "This address speaks WebSocket alone",
         "Open it with a WebSocket client of version 13.";
+    RateLimited = "rate-limited", TOO_MANY_REQUESTS, "That was asked for too often",
+        "Repeat the request after `Retry-After` seconds; `detail` names the limit.";
     InternalError = "internal-error", INTERNAL_SERVER_ERROR, "Something went wrong in the service",
         "Tell the operator the `request_id`.";
     StoreUnavailable = "store-unavailable", SERVICE_UNAVAILABLE, "The store cannot be reached",

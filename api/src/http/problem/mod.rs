@@ -1,5 +1,6 @@
 //! Problems: every answer that is not what was asked for (RFC 9457). Nothing else knows status codes of errors.
 
+mod ably;
 mod causes;
 mod from;
 mod kind;
@@ -10,11 +11,12 @@ use std::time::Duration;
 use domain::notification::FieldError;
 use poem::error::ResponseError;
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
-use poem::{Body, Response};
+use poem::{Body, IntoResponse as _, Response};
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 use serde::Serialize;
 
+pub(crate) use self::ably::{ABLY_ERROR_CODE, AblyProblemDocument, Form};
 pub(crate) use self::causes::{CALLER, Causes, Fails, JSON_BODY, STORE, causes};
 pub(in crate::http) use self::from::{
     KEYS_RETRY_AFTER, TicketRefusal, tickets_unavailable, token_missing, token_refusal,
@@ -24,6 +26,10 @@ use crate::wire::to_json;
 
 /// The media type of problems.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// What a handler answers: what was asked for, or one of the problems that its document lists.
 pub(crate) type Outcome<T, C> = Result<T, Fails<C>>;
@@ -89,6 +95,15 @@ impl Problem {
         self.with(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)))
     }
 
+    /// Says how many a minute are answered, and when to try again.
+    pub(crate) fn limited(self, limit: u32, after: Duration) -> Self {
+        let seconds = HeaderValue::from(whole_seconds(after));
+        self.with(LIMIT, HeaderValue::from(limit))
+            .with(REMAINING, HeaderValue::from(0))
+            .with(RESET, seconds)
+            .retry_after(after)
+    }
+
     /// Says how to authenticate (RFC 6750).
     pub(crate) fn challenge(self, challenge: &str) -> Self {
         match HeaderValue::try_from(challenge) {
@@ -138,13 +153,16 @@ impl Problem {
         }
     }
 
-    /// Returns the whole answer.
-    pub(crate) fn into_answer(self, request_id: &str) -> Response {
-        let body = to_json(&self.document(Some(request_id)));
-        let mut response = Response::builder()
-            .status(self.status_code())
-            .content_type(PROBLEM_JSON)
-            .body(Body::from_string(body));
+    /// Returns the whole answer, in the form that is read where it goes.
+    pub(crate) fn into_answer(self, form: Form, request_id: &str) -> Response {
+        let document = self.document(Some(request_id));
+        let mut response = match form {
+            Form::Problem => Response::builder()
+                .content_type(PROBLEM_JSON)
+                .body(Body::from_string(to_json(&document))),
+            Form::Ably => AblyProblemDocument::from(document).into_response(),
+        };
+        response.set_status(self.status_code());
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }
@@ -172,7 +190,7 @@ impl ResponseError for Problem {
     }
 
     fn as_response(&self) -> Response {
-        self.clone().into_answer("-")
+        self.clone().into_answer(Form::Problem, "-")
     }
 }
 

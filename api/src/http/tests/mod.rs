@@ -1,5 +1,6 @@
 //! The edge over use cases whose ports are stood in for.
 
+mod ably;
 mod conformance;
 mod headers;
 mod health;

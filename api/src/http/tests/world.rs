@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use application::ably_tokens::{AblyTokens, Limit};
 use application::inbox::Inbox;
 use application::ports::{
-    Bus, MockBus, MockRegistry, MockStore, OpenError, OpenStream, Outgoing, Probe, Sanitizer, Seal, Store,
-    Streams, StreamsReport, Subscription, TokenError, Tokens, Unsubscribed,
+    AblySigner, Bus, MockBus, MockRegistry, MockStore, OpenError, OpenStream, Outgoing, Probe, Sanitizer,
+    Seal, Store, Streams, StreamsReport, Subscription, TokenError, Tokens, Unsubscribed,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -35,6 +36,7 @@ pub(crate) struct World {
     pub(super) store: MockStore,
     pub(super) registry: MockRegistry,
     pub(super) probes: Vec<Arc<dyn Probe>>,
+    pub(super) ably: Option<Arc<dyn AblySigner>>,
     pub(super) streams: Arc<FakeStreams>,
     pub(super) sockets: Arc<FakeSockets>,
     pub(super) clock: Arc<SimClock>,
@@ -58,6 +60,7 @@ impl World {
             store: MockStore::new(),
             registry,
             probes: Vec::new(),
+            ably: None,
             streams: Arc::default(),
             sockets: Arc::default(),
             clock: Arc::default(),
@@ -77,6 +80,15 @@ impl World {
         let clock: Arc<dyn application::ports::Clock> = self.clock;
         let streams: Arc<dyn Streams> = self.streams;
         let observer = Arc::new(Unobserved);
+        let ably_tokens = self.ably.map(|signer| {
+            AblyTokens::new(
+                Arc::clone(&rights),
+                signer,
+                Arc::clone(&clock),
+                observer.clone(),
+                Limit::Enforced,
+            )
+        });
         Client::new(Services {
             publish: Publish {
                 store: Arc::clone(&store),
@@ -133,6 +145,7 @@ impl World {
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
             },
+            ably_tokens,
             sockets: self.sockets,
             tokens: Arc::new(FakeTokens),
             mint: self.config.dev.then(|| Arc::new(FakeMint) as _),

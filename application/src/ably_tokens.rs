@@ -1,0 +1,151 @@
+//! Tokens for Ably: who may listen there, to what, and for how long.
+//!
+//! Whoever asks is known by their own token alone. Whatever else a client sends along (`clientId`, `capability`,
+//! `ttl`, `timestamp`) is a wish of somebody who may be hostile, and is not even read.
+
+mod pace;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::capability::Principal;
+use domain::time::Timestamp;
+
+use self::pace::{Pace, Taken};
+use crate::error::Error;
+use crate::ports::{
+    AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, Clock, Observation, Observer, Selection,
+};
+use crate::rights::Rights;
+
+/// Ably takes at most an hour for keys whose tokens can be revoked.
+pub const TTL_MAX: Duration = Duration::from_secs(3_600);
+
+/// JWTs count whole seconds: a shorter token would be none.
+const TTL_MIN: Duration = Duration::from_secs(1);
+
+/// How many tokens a minute one person gets. Five tabs that all reconnect need five; `ably-js` asked 220 times a
+/// second when a REST client met an expired token (ably-js, issue 2193).
+pub const PER_MINUTE: u32 = 10;
+
+/// Whether people are held to [`PER_MINUTE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// They are.
+    Enforced,
+    /// The operator has switched all limits off.
+    Off,
+}
+
+/// Issues tokens for Ably.
+pub struct AblyTokens {
+    rights: Arc<Rights>,
+    signer: Arc<dyn AblySigner>,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+    pace: Option<Pace>,
+}
+
+impl AblyTokens {
+    /// Issues what the signer signs.
+    pub fn new(
+        rights: Arc<Rights>,
+        signer: Arc<dyn AblySigner>,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+        limit: Limit,
+    ) -> Self {
+        Self {
+            rights,
+            signer,
+            clock,
+            observer,
+            pace: (limit == Limit::Enforced).then(Pace::default),
+        }
+    }
+
+    /// Issues a token for the channels that the person's stream would carry. It ends with the person's own token.
+    pub fn issue(&self, person: &Principal, format: AblyFormat) -> Result<AblyToken, Error> {
+        let issued = self.try_issue(person, format);
+        self.observer.saw(&match &issued {
+            Ok(token) => Observation::AblyTokenIssued(token.as_str()),
+            Err(error) => Observation::AblyTokenRefused(refusal(error)),
+        });
+        issued
+    }
+
+    fn try_issue(&self, person: &Principal, format: AblyFormat) -> Result<AblyToken, Error> {
+        let now = self.clock.now();
+        let left = person.expires_at.since(now);
+        if left < TTL_MIN {
+            return Err(Error::SessionOver);
+        }
+        let grant = self.grant(person, now, left.min(TTL_MAX))?;
+        self.take_turn(person)?;
+        self.signer.sign(&grant, format).map_err(|error| match error {
+            AblyTokenError::NoChannel => nothing_to_hear(),
+            AblyTokenError::Unwritable => Error::Unavailable {
+                part: "signer of Ably tokens",
+                retry_after: TTL_MIN,
+            },
+        })
+    }
+
+    fn grant(&self, person: &Principal, now: Timestamp, ttl: Duration) -> Result<AblyGrant, Error> {
+        let channels = self.rights.stream_channels(person, &Selection::Default);
+        if channels.is_empty() {
+            return Err(nothing_to_hear());
+        }
+        Ok(AblyGrant {
+            person: person.user.clone(),
+            channels,
+            session: session(person),
+            issued_at: now,
+            expires_at: now.plus(ttl),
+        })
+    }
+
+    fn take_turn(&self, person: &Principal) -> Result<(), Error> {
+        let Some(pace) = &self.pace else { return Ok(()) };
+        match pace.take(&person.user, self.clock.uptime()) {
+            Taken::Turn => Ok(()),
+            // The limit is there against loops. It must not keep people out who come all at once.
+            Taken::Uncounted => {
+                self.observer.saw(&Observation::Full("ably_pace"));
+                Ok(())
+            }
+            Taken::Later(retry_after) => Err(Error::Limited {
+                limit: PER_MINUTE,
+                retry_after,
+            }),
+        }
+    }
+}
+
+fn nothing_to_hear() -> Error {
+    Error::Forbidden("none of your roles may subscribe to any channel".to_owned())
+}
+
+/// Names the session for revocation: by the token's own id where that is a plain word, else by the person.
+fn session(person: &Principal) -> String {
+    let is_word = |id: &&str| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        (1..=64).contains(&id.len()) && id.bytes().all(fits)
+    };
+    match person.token_id.as_deref().filter(is_word) {
+        Some(id) => format!("session.{id}"),
+        None => format!("user.{}", person.user),
+    }
+}
+
+const fn refusal(error: &Error) -> &'static str {
+    match error {
+        Error::SessionOver => "expired",
+        Error::Forbidden(_) => "forbidden",
+        Error::Limited { .. } => "limited",
+        _ => "unavailable",
+    }
+}
+
+#[cfg(test)]
+mod tests;
