@@ -212,13 +212,13 @@ async fn all_that_is_due_is_published_and_all_that_is_over_is_dropped() {
     desk.clock.advance(HOUR);
     assert_eq!(housekeeping.promote().await.unwrap(), None);
     // A step holds the log, so it is bounded; each is announced.
-    let mut heard = Vec::new();
-    while heard.iter().sum::<usize>() < 250 {
-        heard.push(desk.hears().await);
+    let mut steps = Vec::new();
+    while steps.iter().sum::<usize>() < 250 {
+        steps.push(desk.hears().await);
     }
     assert!(
-        heard.len() > 1 && heard.iter().all(|step| *step <= 100),
-        "{heard:?}"
+        steps.len() > 1 && steps.iter().all(|step| *step <= 100),
+        "{steps:?}"
     );
 
     housekeeping.prune().await.unwrap();
