@@ -18,12 +18,19 @@ target AS (
     SELECT *, row_number() OVER (PARTITION BY n ORDER BY nth) = 1 AS leads
     FROM unnest($15::int8[], $16::text[]) WITH ORDINALITY AS t (n, channel, nth)
 ),
--- What is known already, by key or by id.
+-- What is known already, by key or by id: one look-up for each item. A join might be planned as a walk through all
+-- that is stored, and stay so, because the plan is made when nothing is stored yet.
 by_key AS (
     SELECT item.n, k.digest = item.digest AS same, k.notification, k.events, k.cursor, k.accepted_at
     FROM item
-    JOIN idempotency_keys k ON k.publisher = item.publisher AND k.key = item.key
-    WHERE k.until > store_now()
+    CROSS JOIN LATERAL (
+        SELECT digest, notification, events, cursor, accepted_at
+        FROM idempotency_keys
+        WHERE publisher = item.publisher
+          AND key = item.key
+          AND until > store_now()
+        LIMIT 1
+    ) AS k
 ),
 by_id AS (
     SELECT
@@ -31,7 +38,12 @@ by_id AS (
         CASE WHEN s.due_at IS NULL THEN s.events ELSE 0 END AS events,
         epoch.name || '-' || (s.first_position + s.events - 1) AS cursor
     FROM item
-    JOIN notifications s ON s.id = item.id
+    CROSS JOIN LATERAL (
+        SELECT id, accepted_at, due_at, events, first_position
+        FROM notifications
+        WHERE id = item.id
+        LIMIT 1
+    ) AS s
     CROSS JOIN (SELECT name FROM epochs ORDER BY epoch DESC LIMIT 1) AS epoch
     WHERE item.n NOT IN (SELECT n FROM by_key)
 ),

@@ -12,7 +12,8 @@ use tests::postgres::{Postgres, Settings, connect};
 use tests::seed::{NEVER_READ, Scale, seed};
 use tokio_util::task::TaskTracker;
 
-use super::scene::{reader, unit, user};
+use super::on_postgres::PgStores;
+use super::scene::{Scene, key, reader, to, unit, user};
 
 /// Enough for the planner to prefer an index wherever there is one.
 const SCALE: Scale = Scale {
@@ -60,6 +61,37 @@ async fn people_are_answered_from_indexes() {
             lines[at.saturating_sub(60)..(at + 6).min(lines.len())].join("\n")
         });
         assert!(around.is_none(), "{}", around.unwrap_or_default());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_plan_that_was_made_when_there_was_nothing_is_good_when_there_is_much() {
+    // Nobody counts the rows meanwhile, as in the first minute of every installation.
+    let server = Postgres::start(logging().set("autovacuum", "off")).unwrap();
+    let place = server.url().parse().unwrap();
+    migrate(&place).await.unwrap();
+    let (config, tasks) = (PgStoreConfig::default(), TaskTracker::new());
+    let entropy = Arc::new(SeededEntropy::new(7));
+    let store = PgStore::open(&place, config, entropy, Arc::new(Unobserved), &tasks)
+        .await
+        .unwrap();
+    let elsewhere = PgStores::begin().await;
+    let scene = Scene::open(&elsewhere).await;
+    for n in 0..40 {
+        let keyed = to(&[user("ana")]).key(key("p", &n.to_string(), 1));
+        store.accept(vec![scene.acceptance(keyed).await]).await.unwrap();
+    }
+    let log = server.log().unwrap();
+    let last = log.rfind("Stores a batch").expect("plans are logged");
+    let plan = &log[last..];
+    for table in LARGE {
+        // Neither walked through nor joined with all of an index: each look-up says what it looks for.
+        assert!(!plan.contains(&format!("Seq Scan on {table} ")), "{plan}");
+    }
+    for index in ["notifications_pkey", "idempotency_keys_pkey"] {
+        let at = plan.find(&format!("using {index} ")).expect("an index is used");
+        let condition = plan[at..].lines().nth(1).unwrap_or_default();
+        assert!(condition.contains("Index Cond"), "{plan}");
     }
 }
 
