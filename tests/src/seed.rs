@@ -43,7 +43,7 @@ pub async fn seed(client: &Client, scale: Scale) -> anyhow::Result<()> {
                  lpad(to_hex(n), 32, '0')::uuid, 'solicitacao.aprovada', 3, 'Solicitação aprovada',
                  'Seu pedido <b>2024/' || n || '</b> foi aprovado.', '{{\"protocolo\":' || n || '}}', false,
                  at, at, 300, n, 1
-             FROM generate_series(1, {notifications}) AS n
+             FROM generate_series(1::bigint, {notifications}) AS n
              CROSS JOIN LATERAL (
                  SELECT store_now() - ({notifications} - n) * interval '5 seconds' AS at
              ) AS moment"
@@ -58,7 +58,7 @@ pub async fn seed(client: &Client, scale: Scale) -> anyhow::Result<()> {
                      ELSE 'private:user:p-' || (n * 7919) % {people} || ':notifications'
                  END,
                  lpad(to_hex(n), 32, '0')::uuid, 500, n * 500
-             FROM generate_series(1, {notifications}) AS n"
+             FROM generate_series(1::bigint, {notifications}) AS n"
         ),
         format!(
             "INSERT INTO people (user_id, first_seen, first_seen_at, read_positions, read_moments)
