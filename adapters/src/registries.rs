@@ -17,8 +17,8 @@ const STEADY: Duration = Duration::from_secs(3);
 
 /// A registry that can stand in for another.
 pub trait Standby: Registry {
-    /// Enters a stream without waiting and without asking who is beyond a limit.
-    fn note(&self, presence: Presence);
+    /// Enters a stream without waiting and without asking who is beyond the limit.
+    fn note(&self, presence: Presence, limit: usize);
 }
 
 /// Presence from a fast registry, with a safe one that stands in for it; tickets always from the safe one.
@@ -81,10 +81,17 @@ impl Registry for Registries {
     async fn enter(&self, presence: Presence, limit: usize) -> Result<Vec<ConnectionId>, RegistryError> {
         match self.heard(self.fast.enter(presence.clone(), limit).await) {
             Some(beyond) => {
-                self.safe.note(presence);
+                self.safe.note(presence, limit);
                 Ok(beyond)
             }
             None => self.safe.enter(presence, limit).await,
+        }
+    }
+
+    async fn surplus(&self) -> Vec<ConnectionId> {
+        tokio::select! {
+            surplus = self.fast.surplus() => surplus,
+            surplus = self.safe.surplus() => surplus,
         }
     }
 

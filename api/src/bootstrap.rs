@@ -26,6 +26,7 @@ use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
+use application::room::Room;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::tickets::Tickets;
 use domain::capability::Matrix;
@@ -183,18 +184,25 @@ impl Ports {
         }
     }
 
-    fn subscribe(&self, config: &Config, streams: &Arc<dyn Streams>) -> Subscribe {
+    fn room(&self, config: &Config) -> Room {
+        Room {
+            registry: Arc::clone(&self.registry),
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+            observer: Arc::clone(&self.observer),
+            streams_per_user_max: config.streams.max_per_user,
+        }
+    }
+
+    fn subscribe(&self, room: Arc<Room>, streams: &Arc<dyn Streams>) -> Subscribe {
         Subscribe {
             streams: Arc::clone(streams),
             store: Arc::clone(&self.store),
-            bus: Arc::clone(&self.bus),
-            registry: Arc::clone(&self.registry),
+            room,
             rights: Arc::clone(&self.rights),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
-            observer: Arc::clone(&self.observer),
             node: self.node,
-            streams_per_user_max: config.streams.max_per_user,
         }
     }
 
@@ -267,7 +275,14 @@ impl Node {
         tasks.spawn(follower.run(hub.settings_changes(), cancel.clone()));
         let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());
         tasks.spawn(work);
-        let subscribe = Arc::new(ports.subscribe(config, &streams));
+        let room = Arc::new(ports.room(config));
+        let kept = Arc::clone(&room);
+        tasks.spawn(
+            cancel
+                .clone()
+                .run_until_cancelled_owned(async move { kept.keep().await }),
+        );
+        let subscribe = Arc::new(ports.subscribe(room, &streams));
         let inbox = Arc::new(ports.inbox());
         let renew = Arc::new(ports.renew(&streams));
         let heartbeat = Arc::new(ports.heartbeat(&streams));

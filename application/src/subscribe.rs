@@ -12,10 +12,11 @@ use domain::time::Timestamp;
 use crate::announce::announce;
 use crate::error::Error;
 use crate::ports::{
-    Bus, Clock, Entropy, Format, Observation, Observer, OpenError, OpenStream, Presence, Registry, Reply,
-    Selection, Store, StoreError, Streams, Subscription, TicketId,
+    Bus, Clock, Entropy, Format, OpenError, OpenStream, Presence, Registry, Reply, Selection, Store,
+    StoreError, Streams, Subscription, TicketId,
 };
 use crate::rights::Rights;
+use crate::room::Room;
 
 /// `?channels=` names at most this many.
 pub const CHANNELS_MAX: usize = 50;
@@ -58,22 +59,16 @@ pub struct Subscribe {
     pub streams: Arc<dyn Streams>,
     /// The log, for people's first visit and for eviction.
     pub store: Arc<dyn Store>,
-    /// Where nodes hear of evictions.
-    pub bus: Arc<dyn Bus>,
-    /// Who is connected in the cluster.
-    pub registry: Arc<dyn Registry>,
+    /// Who has to make room for it.
+    pub room: Arc<Room>,
     /// Who may subscribe to what.
     pub rights: Arc<Rights>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
-    /// Who counts.
-    pub observer: Arc<dyn Observer>,
     /// This node.
     pub node: NodeId,
-    /// Streams a person may have in the cluster.
-    pub streams_per_user_max: usize,
 }
 
 impl Subscribe {
@@ -107,7 +102,7 @@ impl Subscribe {
             user,
             opened_at: self.clock.now(),
         };
-        self.make_room(presence).await;
+        self.room.make(presence).await;
         Ok(subscription)
     }
 
@@ -131,28 +126,6 @@ impl Subscribe {
                         "none of your roles may subscribe to {channel}"
                     )))
                 })
-            }
-        }
-    }
-
-    /// The limit is a protection, not a promise: when the registry or the store is away, the stream is served.
-    async fn make_room(&self, presence: Presence) {
-        let surplus = match self.registry.enter(presence, self.streams_per_user_max).await {
-            Ok(surplus) => surplus,
-            Err(error) => {
-                self.observer.saw(&Observation::Full("registry"));
-                tracing::warn!(error = %error, "a stream was not registered");
-                return;
-            }
-        };
-        for connection in surplus {
-            let control = Control::Closed {
-                connection,
-                reason: CloseReason::Replaced,
-            };
-            match self.store.control(control).await {
-                Ok(written) => announce(&*self.bus, written).await,
-                Err(error) => tracing::warn!(error = %error, "a surplus stream was not closed"),
             }
         }
     }

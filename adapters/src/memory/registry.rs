@@ -87,6 +87,11 @@ impl Registry for MemoryRegistry {
         Ok(replaced)
     }
 
+    /// It is never away.
+    async fn surplus(&self) -> Vec<ConnectionId> {
+        std::future::pending().await
+    }
+
     fn leave(&self, user: &UserId, connection: ConnectionId) {
         let mut state = self.state();
         if let Some(streams) = state.streams.get_mut(user) {

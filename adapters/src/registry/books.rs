@@ -1,6 +1,6 @@
 //! The books: which streams this node holds, and what is still to be written about them.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use application::ports::{Observation, Observer, Presence, RegistryError};
 use domain::ids::{ConnectionId, UserId};
 use tokio::sync::{Notify, oneshot};
 
-use super::{Batch, Entry, Mark};
+use super::{Arrival, Batch, Entry, Mark, Standing};
 
 /// Streams that wait to be entered: what a node takes in while one batch is written is far less.
 const ENTERING_MAX: usize = 4_096;
@@ -17,6 +17,8 @@ const ENTERING_MAX: usize = 4_096;
 const LEAVING_MAX: usize = 16_384;
 /// Marks wait out an outage, because nobody else knows them.
 const MARKS_MAX: usize = 16_384;
+/// Streams beyond a limit that wait to be closed; those that find no room are found again after the next outage.
+const SURPLUS_MAX: usize = 16_384;
 /// Written at once, of each kind.
 pub(super) const AT_ONCE: usize = 500;
 
@@ -39,17 +41,21 @@ pub(crate) struct Books {
     bounds: Bounds,
     observer: Arc<dyn Observer>,
     work: Notify,
+    surplus: Notify,
     /// Never held across an await.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    streams: BTreeMap<ConnectionId, Presence>,
+    /// Each with its person's limit.
+    streams: BTreeMap<ConnectionId, (Presence, usize)>,
     entering: VecDeque<Entering>,
     leaving: VecDeque<Entry>,
     marks: VecDeque<Mark>,
     flushing: Vec<oneshot::Sender<()>>,
+    /// Streams beyond a limit that nobody has been told of.
+    surplus: BTreeSet<ConnectionId>,
     /// The ledger does not answer: nobody waits for it.
     away: bool,
     /// The ledger may say something else than the books.
@@ -57,8 +63,7 @@ struct State {
 }
 
 struct Entering {
-    presence: Presence,
-    limit: usize,
+    arrival: Arrival,
     answer: Option<Answer>,
 }
 
@@ -69,12 +74,11 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Tells those who wait what goes beyond their limits.
-    pub(super) fn answer(self, beyond: Vec<Vec<ConnectionId>>) {
-        for (answer, beyond) in self.answers.into_iter().zip(beyond) {
-            // Whoever gave up waiting has been told so.
-            let _ = answer.map(|answer| answer.send(beyond));
-        }
+    /// Tells those who wait what goes beyond their limits. Returns what nobody waited for any more.
+    pub(super) fn answer(self, beyond: Vec<Vec<ConnectionId>>) -> Vec<ConnectionId> {
+        let answers = self.answers.into_iter().zip(beyond);
+        let unheard = answers.filter_map(|(answer, beyond)| answer?.send(beyond).err());
+        unheard.flatten().collect()
     }
 }
 
@@ -84,6 +88,7 @@ impl Books {
             bounds,
             observer,
             work: Notify::new(),
+            surplus: Notify::new(),
             state: Mutex::default(),
         }
     }
@@ -108,15 +113,16 @@ impl Books {
         }
     }
 
-    /// Enters a stream without waiting.
-    pub(crate) fn note(&self, presence: Presence) {
+    /// Enters a stream without waiting, and without looking for what goes beyond its limit: somebody else has.
+    pub(crate) fn note(&self, presence: Presence, limit: usize) {
         // When that cannot be written now, it is after the outage.
-        let _ = self.push(presence, usize::MAX, None);
+        let _ = self.push(presence, limit, None);
     }
 
     fn push(&self, presence: Presence, limit: usize, answer: Option<Answer>) -> Result<(), RegistryError> {
         let mut state = self.state();
-        state.streams.insert(presence.connection, presence.clone());
+        let held = (presence.clone(), limit);
+        state.streams.insert(presence.connection, held);
         if state.away {
             return Err(RegistryError::Unavailable);
         }
@@ -126,11 +132,12 @@ impl Books {
             self.observer.saw(&Observation::Full(self.bounds.full));
             return Err(RegistryError::Unavailable);
         }
-        state.entering.push_back(Entering {
+        let arrival = Arrival {
             presence,
-            limit,
-            answer,
-        });
+            limit: if answer.is_some() { limit } else { usize::MAX },
+            standing: Standing::Newest,
+        };
+        state.entering.push_back(Entering { arrival, answer });
         drop(state);
         self.work.notify_one();
         Ok(())
@@ -139,7 +146,7 @@ impl Books {
     /// Takes a stream out without waiting.
     pub(crate) fn leave(&self, user: &UserId, connection: ConnectionId) {
         let mut state = self.state();
-        let theirs = |held: &Presence| held.user == *user;
+        let theirs = |(held, _): &(Presence, usize)| held.user == *user;
         if state.streams.get(&connection).is_some_and(theirs) {
             state.streams.remove(&connection);
         }
@@ -172,6 +179,17 @@ impl Books {
             self.observer.saw(&Observation::Full(self.bounds.full));
         }
         self.work.notify_one();
+    }
+
+    /// Waits for streams beyond their person's limit that were found when the ledger was put right, and takes them.
+    pub(crate) async fn surplus(&self) -> Vec<ConnectionId> {
+        loop {
+            let found = std::mem::take(&mut self.state().surplus);
+            if !found.is_empty() {
+                return found.into_iter().collect();
+            }
+            self.surplus.notified().await;
+        }
     }
 
     /// Waits until everything has been written, or cannot be.
@@ -220,8 +238,8 @@ impl Books {
         };
         for stream in entering {
             // It may have left before it was entered: then it must not come back.
-            if state.streams.contains_key(&stream.presence.connection) {
-                work.batch.entering.push((stream.presence, stream.limit));
+            if state.streams.contains_key(&stream.arrival.presence.connection) {
+                work.batch.entering.push(stream.arrival);
                 work.answers.push(stream.answer);
             } else if let Some(answer) = stream.answer {
                 let _ = answer.send(Vec::new());
@@ -267,18 +285,46 @@ impl Books {
     }
 
     /// Returns streams of this node by connection, beginning after one, as they are entered when it puts the ledger
-    /// right. Those that wait to be entered are left to that: once in the ledger without having looked who is there,
-    /// two of them could displace each other.
-    pub(super) fn page(&self, after: Option<ConnectionId>) -> Vec<(Presence, usize)> {
+    /// right. Those that wait to be entered are left to that: they are the newest, and not yet asked for.
+    pub(super) fn page(&self, after: Option<ConnectionId>) -> Vec<Arrival> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let state = self.state();
-        let waiting: HashSet<_> = state.entering.iter().map(|s| s.presence.connection).collect();
+        let waiting: HashSet<_> = state
+            .entering
+            .iter()
+            .map(|s| s.arrival.presence.connection)
+            .collect();
         let streams = state.streams.range((from, Bound::Unbounded));
         streams
             .filter(|(connection, _)| !waiting.contains(connection))
             .take(AT_ONCE)
-            .map(|(_, presence)| (presence.clone(), usize::MAX))
+            .map(|(_, (presence, limit))| Arrival {
+                presence: presence.clone(),
+                limit: *limit,
+                standing: Standing::Known,
+            })
             .collect()
+    }
+
+    /// Keeps what an outage let go beyond the limits until somebody [takes it](Self::surplus).
+    pub(super) fn found(&self, surplus: impl IntoIterator<Item = ConnectionId>) {
+        let mut state = self.state();
+        let before = state.surplus.len();
+        let mut full = false;
+        for connection in surplus {
+            full |= state.surplus.len() >= SURPLUS_MAX;
+            if !full {
+                state.surplus.insert(connection);
+            }
+        }
+        let news = state.surplus.len() > before;
+        drop(state);
+        if full {
+            self.observer.saw(&Observation::Full(self.bounds.full));
+        }
+        if news {
+            self.surplus.notify_one();
+        }
     }
 }
 

@@ -105,8 +105,8 @@ impl Keeper {
         let mut after = None;
         loop {
             let entering = self.books.page(after);
-            let Some((last, _)) = entering.last() else { break };
-            after = Some(last.connection);
+            let Some(last) = entering.last() else { break };
+            after = Some(last.presence.connection);
             self.put_right(Batch {
                 entering,
                 ..Batch::default()
@@ -127,7 +127,10 @@ impl Keeper {
 
     async fn put_right(&self, batch: Batch) -> Result<(), Failure> {
         match self.ledger.write(&batch).await? {
-            Written::Done(_) => Ok(()),
+            Written::Done(beyond) => {
+                self.books.found(beyond.into_iter().flatten());
+                Ok(())
+            }
             Written::NoLease => Err("the lease was lost at once".into()),
         }
     }
@@ -152,7 +155,7 @@ impl Keeper {
         loop {
             match self.ledger.write(&work.batch).await? {
                 Written::Done(beyond) => {
-                    work.answer(beyond);
+                    self.books.found(work.answer(beyond));
                     self.books.written(marks);
                     return Ok(lease);
                 }

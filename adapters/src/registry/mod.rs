@@ -32,8 +32,8 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 pub(crate) struct Batch {
     /// Streams that ended.
     pub(crate) leaving: Vec<Entry>,
-    /// Streams that were opened, each with the person's limit, in the order in which they were.
-    pub(crate) entering: Vec<(Presence, usize)>,
+    /// Streams that were opened, in the order in which they were.
+    pub(crate) entering: Vec<Arrival>,
     /// What happened to tickets.
     pub(crate) marks: Vec<Mark>,
 }
@@ -42,6 +42,24 @@ impl Batch {
     fn is_empty(&self) -> bool {
         self.leaving.is_empty() && self.entering.is_empty() && self.marks.is_empty()
     }
+}
+
+/// A stream that enters the ledger.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub(crate) presence: Presence,
+    /// How many streams its person may have.
+    pub(crate) limit: usize,
+    pub(crate) standing: Standing,
+}
+
+/// Who goes where an arrival is one too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It was opened just now, whatever the clocks of other nodes say: it stays, and the oldest go.
+    Newest,
+    /// It was opened a while ago, when the ledger could not be asked: the oldest go, perhaps itself.
+    Known,
 }
 
 /// A stream and whose it is.
@@ -75,7 +93,7 @@ pub(crate) enum Lease {
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// Each stream that was entered, with the older ones of the same person beyond the limit, oldest first.
+    /// For each arrival the streams of the same person beyond the limit, oldest first.
     Done(Vec<Vec<ConnectionId>>),
     /// The node has no lease: what it entered does not count.
     NoLease,

@@ -55,6 +55,11 @@ pub trait Registry: Send + Sync {
     /// stay entered until they leave.
     async fn enter(&self, presence: Presence, limit: usize) -> Result<Vec<ConnectionId>, RegistryError>;
 
+    /// Waits for streams beyond their person's limit that nobody was told of when they were entered, because the
+    /// registry could not be asked then. An adapter across a network MUST find them when it is back, each at most
+    /// until it is returned here. Cancelling loses none.
+    async fn surplus(&self) -> Vec<ConnectionId>;
+
     /// Takes a stream out. Never waits: an adapter across a network writes behind.
     fn leave(&self, user: &UserId, connection: ConnectionId);
 

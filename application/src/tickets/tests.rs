@@ -43,6 +43,10 @@ impl Registry for Marks {
         Ok(Vec::new())
     }
 
+    async fn surplus(&self) -> Vec<ConnectionId> {
+        std::future::pending().await
+    }
+
     fn leave(&self, _: &UserId, _: ConnectionId) {}
 
     async fn count(&self) -> Result<usize, RegistryError> {

@@ -199,6 +199,67 @@ async fn healthy(nodes: &[Node], status: &str) {
     }
 }
 
+/// Somebody's stream, as far as it was read.
+struct Tab {
+    response: reqwest::Response,
+    heard: String,
+}
+
+impl Tab {
+    async fn open(setup: &Setup, node: &Node) -> Self {
+        let token = setup.issuer.token("u-0", "TECNICO", &[]).unwrap();
+        let request = http(PATIENCE)
+            .get(format!("{}/v1/stream", node.url()))
+            .bearer_auth(token);
+        let response = request.send().await.unwrap().error_for_status().unwrap();
+        let mut tab = Self {
+            response,
+            heard: String::new(),
+        };
+        tab.hears("event: ready").await;
+        tab
+    }
+
+    /// Waits for words. What else comes meanwhile, heartbeats above all, does not lengthen the wait.
+    async fn hears(&mut self, words: &str) {
+        let deadline = now() + PATIENCE;
+        while !self.heard.contains(words) {
+            let left = deadline.saturating_duration_since(now());
+            let Ok(read) = tokio::time::timeout(left, self.response.chunk()).await else {
+                panic!("{words} was not heard, but {}", self.heard)
+            };
+            let piece = read.unwrap().expect("the stream ended");
+            self.heard.push_str(std::str::from_utf8(&piece).unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_persons_streams_are_counted_over_all_nodes_with_redis_and_without() {
+    let database = tests::postgres::database().await.unwrap();
+    let redis = Redis::start(redis::Settings::default()).unwrap();
+    let setup = Setup::new()
+        .on_postgres(&database.url())
+        .with("ARAUTO_REDIS_URL", &redis.url())
+        .with("ARAUTO_MAX_STREAMS_PER_USER", "2");
+    let nodes = [setup.node(), setup.node()];
+    let mut first = Tab::open(&setup, &nodes[0]).await;
+    let mut second = Tab::open(&setup, &nodes[1]).await;
+    let mut third = Tab::open(&setup, &nodes[1]).await;
+    first.hears("\"replaced\"").await;
+
+    redis.freeze().unwrap();
+    let mut fourth = Tab::open(&setup, &nodes[0]).await;
+    second.hears("\"replaced\"").await;
+    redis.thaw().unwrap();
+
+    healthy(&nodes, "up").await;
+    let _fifth = Tab::open(&setup, &nodes[1]).await;
+    third.hears("\"replaced\"").await;
+    let _sixth = Tab::open(&setup, &nodes[1]).await;
+    fourth.hears("\"replaced\"").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_answers_errors_costs_nobody_anything() {
     let database = tests::postgres::database().await.unwrap();

@@ -11,6 +11,7 @@ use application::publish::{Publish, Submission};
 use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
+use application::room::Room;
 use application::subscribe::{Renew, Subscribe};
 use application::testing::{CountingIds, SeededEntropy, SimClock, Unobserved};
 use bytes::Bytes;
@@ -108,14 +109,17 @@ impl Node {
         let subscribe = Subscribe {
             streams: hub.clone(),
             store: store.clone(),
-            bus: bus.clone(),
-            registry: registry.clone(),
+            room: Arc::new(Room {
+                registry: registry.clone(),
+                store: store.clone(),
+                bus: bus.clone(),
+                observer: Arc::new(Unobserved),
+                streams_per_user_max: size.streams_per_user,
+            }),
             rights: rights.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
-            observer: Arc::new(Unobserved),
             node: NodeId(1),
-            streams_per_user_max: size.streams_per_user,
         };
         let node = Self {
             retract: Retract {

@@ -7,7 +7,6 @@
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
-use application::ports::Presence;
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Pool};
 use domain::ids::{ConnectionId, NodeId, UserId};
@@ -19,7 +18,7 @@ use super::super::connect::Failure as Trouble;
 use super::super::moment::moment;
 use super::marks::{self, millis};
 use super::streams::read;
-use crate::registry::{Batch, Entry, Failure, LEASE, Lease, Ledger, Swept, Written};
+use crate::registry::{Arrival, Batch, Entry, Failure, LEASE, Lease, Ledger, Standing, Swept, Written};
 
 /// "arauto" in ASCII, and 3.
 const LOCK: i64 = 0x6172_6175_746f_0003;
@@ -219,7 +218,7 @@ impl Rows {
             rows.gone_users.push(entry.user.to_string());
         }
         let last: HashMap<_, _> = (batch.entering.iter())
-            .map(|(presence, _)| (presence.connection, presence))
+            .map(|arrival| (arrival.presence.connection, &arrival.presence))
             .collect();
         for presence in last.into_values() {
             rows.connections.push(presence.connection.to_string());
@@ -248,23 +247,20 @@ fn entry(row: &Row) -> Result<Entry, Trouble> {
     })
 }
 
-/// Says for each stream which older ones go beyond its limit, as if they had been entered one after the other.
+/// Says for each stream which ones go beyond its limit, as if they had been entered one after the other.
 fn beyond(batch: &Batch, streams: &HashMap<UserId, Vec<ConnectionId>>) -> Written {
-    let mut later: HashSet<ConnectionId> = batch
-        .entering
-        .iter()
-        .map(|(presence, _)| presence.connection)
-        .collect();
-    let one = |(presence, limit): &(Presence, usize)| {
-        later.remove(&presence.connection);
-        let theirs = streams.get(&presence.user).map(Vec::as_slice).unwrap_or_default();
-        let others: Vec<_> = theirs
-            .iter()
-            .filter(|other| **other != presence.connection && !later.contains(other))
-            .copied()
-            .collect();
-        let beyond = (others.len() + 1).saturating_sub(*limit);
-        others.into_iter().take(beyond).collect()
+    let connections = batch.entering.iter().map(|arrival| arrival.presence.connection);
+    let mut later: HashSet<ConnectionId> = connections.collect();
+    let one = |arrival: &Arrival| {
+        let own = arrival.presence.connection;
+        later.remove(&own);
+        let theirs = streams.get(&arrival.presence.user).map(Vec::as_slice);
+        let theirs = theirs.unwrap_or_default().iter().copied();
+        let theirs: Vec<_> = theirs.filter(|stream| !later.contains(stream)).collect();
+        let beyond = theirs.len().saturating_sub(arrival.limit);
+        let stays = arrival.standing == Standing::Newest;
+        let going = theirs.into_iter().filter(|stream| !(stays && *stream == own));
+        going.take(beyond).collect()
     };
     Written::Done(batch.entering.iter().map(one).collect())
 }

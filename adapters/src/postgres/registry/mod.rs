@@ -87,8 +87,8 @@ impl PgRegistry {
 }
 
 impl Standby for PgRegistry {
-    fn note(&self, presence: Presence) {
-        self.books.note(presence);
+    fn note(&self, presence: Presence, limit: usize) {
+        self.books.note(presence, limit);
     }
 }
 
@@ -109,6 +109,10 @@ async fn ask<T>(
 impl Registry for PgRegistry {
     async fn enter(&self, presence: Presence, limit: usize) -> Result<Vec<ConnectionId>, RegistryError> {
         self.books.enter(presence, limit).await
+    }
+
+    async fn surplus(&self) -> Vec<ConnectionId> {
+        self.books.surplus().await
     }
 
     fn leave(&self, user: &UserId, connection: ConnectionId) {

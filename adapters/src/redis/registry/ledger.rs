@@ -36,8 +36,8 @@ impl RedisLedger {
                 .invoke_script(&self.scripts.mark(&self.keys, mark))
                 .ignore();
         }
-        for (presence, limit) in &batch.entering {
-            pipeline.invoke_script(&self.scripts.enter(&self.keys, presence, *limit));
+        for arrival in &batch.entering {
+            pipeline.invoke_script(&self.scripts.enter(&self.keys, arrival));
         }
         self.link
             .run(async |mut redis| pipeline.query_async(&mut redis).await)

@@ -99,6 +99,10 @@ impl Registry for RedisRegistry {
         self.books.enter(presence, limit).await
     }
 
+    async fn surplus(&self) -> Vec<ConnectionId> {
+        self.books.surplus().await
+    }
+
     fn leave(&self, user: &UserId, connection: ConnectionId) {
         self.books.leave(user, connection);
     }

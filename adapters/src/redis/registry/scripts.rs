@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use application::ports::{Presence, TicketId};
+use application::ports::TicketId;
 use domain::capability::Principal;
 use domain::ids::{ConnectionId, NodeId, UserId};
 use redis::{Script, ScriptInvocation};
 
 use super::super::connect::Server;
 use crate::record::{PrincipalRecord, to_text};
-use crate::registry::{Entry, LEASE, Mark, TICKET_KEPT_MAX};
+use crate::registry::{Arrival, Entry, LEASE, Mark, Standing, TICKET_KEPT_MAX};
 
 /// The registry's keys.
 #[derive(Debug, Clone)]
@@ -91,7 +91,8 @@ impl Scripts {
         call
     }
 
-    pub(super) fn enter(&self, keys: &Keys, presence: &Presence, limit: usize) -> ScriptInvocation<'_> {
+    pub(super) fn enter(&self, keys: &Keys, arrival: &Arrival) -> ScriptInvocation<'_> {
+        let presence = &arrival.presence;
         let node = presence.connection.node;
         let mut call = self.enter.key(keys.lease(node));
         call.key(keys.node(node))
@@ -100,7 +101,8 @@ impl Scripts {
             .arg(presence.connection.to_string())
             .arg(presence.opened_at.as_millis())
             .arg(presence.user.as_str())
-            .arg(limit);
+            .arg(arrival.limit)
+            .arg(u8::from(arrival.standing == Standing::Newest));
         call
     }
 

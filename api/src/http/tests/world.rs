@@ -15,6 +15,7 @@ use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
+use application::room::Room;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::testing::{CountingIds, SeededEntropy, SimClock, Unobserved};
 use application::tickets::Tickets;
@@ -119,14 +120,17 @@ impl World {
             subscribe: Arc::new(Subscribe {
                 streams: Arc::clone(&streams),
                 store: Arc::clone(&store),
-                bus: Arc::clone(&bus),
-                registry: Arc::clone(&registry),
+                room: Arc::new(Room {
+                    registry: Arc::clone(&registry),
+                    store: Arc::clone(&store),
+                    bus: Arc::clone(&bus),
+                    observer: observer.clone(),
+                    streams_per_user_max: 5,
+                }),
                 rights: Arc::clone(&rights),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
-                observer: observer.clone(),
                 node: NodeId(1),
-                streams_per_user_max: 5,
             }),
             heartbeat: Arc::new(Heartbeat {
                 streams: Arc::clone(&streams),
