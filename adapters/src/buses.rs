@@ -130,7 +130,11 @@ impl Listeners {
                 self.tell(doorbell);
                 Some(rung)
             }
-            Rung::Head(head) if self.told >= Some(*head) => None,
+            Rung::Head(head) | Rung::Ours(head) if self.told >= Some(*head) => None,
+            Rung::Ours(head) => {
+                self.hold(*head);
+                None
+            }
             Rung::Head(head) if self.may_come_as_copies(listener) => {
                 self.hold(*head);
                 None
@@ -224,11 +228,15 @@ mod tests {
         (Arc::new(bell), ring)
     }
 
-    fn head(position: u64) -> Rung {
-        Rung::Head(Cursor {
+    const fn cursor(position: u64) -> Cursor {
+        Cursor {
             epoch: Epoch(7),
             position: Position(position),
-        })
+        }
+    }
+
+    fn head(position: u64) -> Rung {
+        Rung::Head(cursor(position))
     }
 
     fn copies(positions: std::ops::RangeInclusive<u64>) -> Rung {
@@ -291,6 +299,22 @@ mod tests {
         world.heads.1.send(head(3)).unwrap();
         assert_eq!(listener.next().await, head(3));
         assert!(started.elapsed() <= COPY_WAIT + Duration::from_millis(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_this_node_wrote_waits_for_its_own_copies_whoever_else_copies() {
+        let world = world();
+        let mut listener = world.buses.listen();
+        world.up.send_replace(false);
+        let started = Instant::now();
+        world.heads.1.send(Rung::Ours(cursor(2))).unwrap();
+        world.copies.1.send(copies(1..=2)).unwrap();
+        assert_eq!(listener.next().await, copies(1..=2));
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        // Its answer was lost, so that nobody announces it.
+        world.heads.1.send(Rung::Ours(cursor(3))).unwrap();
+        assert_eq!(listener.next().await, head(3));
+        assert!(started.elapsed() >= COPY_WAIT);
     }
 
     #[tokio::test(start_paused = true)]

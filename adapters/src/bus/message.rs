@@ -1,12 +1,13 @@
 //! What nodes say to each other, as text: a letter, a space and the rest.
 //!
-//! `h 8f3a-1042`: the log has grown up to there. `d {…}`: the same with copies. `r […]`: replies to heartbeats.
+//! `h 8f3a-1042 000000ab`: the log has grown up to there, through that node if one is named. `d {…}`: the same with copies. `r […]`: replies to heartbeats.
 //! Whatever else is said means that something may have been missed: a newer node says it.
 
 use std::sync::Arc;
 
 use application::ports::{Doorbell, Reply, Rung};
 use domain::cursor::Cursor;
+use domain::ids::NodeId;
 
 use crate::record::{DoorbellRecord, ReplyRecord, Unreadable, from_text, to_text};
 
@@ -29,8 +30,7 @@ pub(crate) fn replies<'a>(replies: impl IntoIterator<Item = &'a Reply>) -> Strin
 /// Understands what was said.
 pub(crate) fn hear(said: &str) -> Rung {
     let understood = match said.split_once(' ') {
-        Some(("h", cursor)) => cursor
-            .parse()
+        Some(("h", head)) => (head.split_once(' ').map_or(head, |(cursor, _)| cursor).parse())
             .map(Rung::Head)
             .map_err(|_| Unreadable::new("cursor")),
         Some(("d", record)) => from_text::<DoorbellRecord>(record)
@@ -43,6 +43,12 @@ pub(crate) fn hear(said: &str) -> Rung {
         tracing::debug!(%error, "another node was not understood");
         Rung::Missed
     })
+}
+
+/// Says through which node the log has grown, where that is said.
+pub(crate) fn author(said: &str) -> Option<NodeId> {
+    let (_, node) = said.strip_prefix("h ")?.split_once(' ')?;
+    u32::from_str_radix(node, 16).ok().map(NodeId)
 }
 
 fn heard_replies(records: &str) -> Result<Arc<[Reply]>, Unreadable> {
@@ -101,6 +107,9 @@ mod tests {
         assert_eq!(hear(&doorbell(&rung())), Rung::Doorbell(rung()));
         let cursor = "8f3a-1042".parse().unwrap();
         assert_eq!(hear(&head(cursor)), Rung::Head(cursor));
+        assert_eq!(author(&head(cursor)), None);
+        assert_eq!(hear("h 8f3a-1042 000000ab"), Rung::Head(cursor));
+        assert_eq!(author("h 8f3a-1042 000000ab"), Some(NodeId(0xab)));
         let reply = Reply {
             connection: "000000ab-00000000000000cd".parse().unwrap(),
             user: "u-1".parse().unwrap(),

@@ -69,9 +69,9 @@ impl Tail {
     async fn heard(&mut self, rung: Rung) {
         match rung {
             Rung::Doorbell(doorbell) if self.follows(doorbell.epoch) => self.offer(doorbell).await,
-            Rung::Head(head) if self.follows(head.epoch) => self.reach(head).await,
+            Rung::Head(head) | Rung::Ours(head) if self.follows(head.epoch) => self.reach(head).await,
             // Another history, or none yet: the head tells.
-            Rung::Doorbell(_) | Rung::Head(_) | Rung::Missed => self.look().await,
+            Rung::Doorbell(_) | Rung::Head(_) | Rung::Ours(_) | Rung::Missed => self.look().await,
             Rung::Replies(replies) => self.hub.pass_on(&replies),
         }
     }

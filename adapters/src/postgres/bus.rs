@@ -1,14 +1,14 @@
 //! The bell that rings when a transaction commits: `LISTEN` and `NOTIFY`.
 //!
 //! The store rings it inside each transaction that appends to the log, with the head that it leaves:
-//! `h <epoch>-<position>`. So [`Bus::announce`] has nothing to do here, and no commit goes unheard for longer than a
+//! `h <epoch>-<position> <node>`. So [`Bus::announce`] has nothing to do here, and no commit goes unheard for longer than a
 //! connection is lost. Replies to heartbeats travel the same way: `r <json>`, several at once.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use application::ports::{Bus, Doorbell, Listener, Observer, Reply};
+use application::ports::{Bus, Doorbell, Listener, Observer, Reply, Rung};
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connect::{Database, Failure, Purpose};
-use crate::bus::{Line, ReplyBatches, ReplyQueue, Wire, hear, listen, replies, reply_queue};
+use crate::bus::{Line, ReplyBatches, ReplyQueue, Wire, author, hear, listen, replies, reply_queue};
 use crate::delay::Delay;
 
 /// The channel that the store notifies.
@@ -116,6 +116,21 @@ impl Wire for PgWire {
 }
 
 impl PgWire {
+    /// What this node committed itself has been, or is just being, announced to it with copies.
+    fn heard(&self, said: &str) -> Rung {
+        match hear(said) {
+            Rung::Head(head)
+                if self
+                    .database
+                    .node()
+                    .is_some_and(|node| author(said) == Some(node)) =>
+            {
+                Rung::Ours(head)
+            }
+            rung => rung,
+        }
+    }
+
     /// Listens until the connection ends.
     async fn stay(&self, line: &Line) -> Result<(), Box<dyn Error + Send + Sync>> {
         let (client, mut messages) = self.database.listen(LISTENING, &self.tasks).await?;
@@ -126,7 +141,7 @@ impl PgWire {
         loop {
             match tokio::time::timeout(ASK_AFTER, messages.recv()).await {
                 Ok(Some(AsyncMessage::Notification(note))) if note.channel() == CHANNEL => {
-                    line.ring(hear(note.payload()));
+                    line.ring(self.heard(note.payload()));
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
@@ -202,7 +217,6 @@ impl Forwarder {
 
 #[cfg(test)]
 mod tests {
-    use application::ports::Rung;
     use domain::ids::{ConnectionId, ID_MAX_CHARS, NodeId};
 
     use super::*;

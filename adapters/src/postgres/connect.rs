@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use application::ports::StoreError;
 use deadpool_postgres::{Hook, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
+use domain::ids::NodeId;
 use tokio::sync::mpsc;
 use tokio_postgres::config::Host;
 use tokio_postgres::{AsyncMessage, Client, Config};
@@ -50,6 +51,8 @@ pub enum ConnectError {
 pub struct Database {
     config: Config,
     tls: MakeRustlsConnect,
+    /// Who speaks, where that matters.
+    node: Option<NodeId>,
 }
 
 impl fmt::Debug for Database {
@@ -72,7 +75,11 @@ impl FromStr for Database {
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(USER_TIMEOUT)
             .keepalives_idle(Duration::from_secs(10));
-        Ok(Self { config, tls })
+        Ok(Self {
+            config,
+            tls,
+            node: None,
+        })
     }
 }
 
@@ -101,6 +108,18 @@ impl Purpose {
 }
 
 impl Database {
+    /// The same, on behalf of a node: what it commits names it to the others, so that it knows its own bell.
+    #[must_use]
+    pub const fn on_behalf_of(mut self, node: NodeId) -> Self {
+        self.node = Some(node);
+        self
+    }
+
+    /// Says on whose behalf.
+    pub(super) const fn node(&self) -> Option<NodeId> {
+        self.node
+    }
+
     /// Returns host and port, for messages. Nothing secret is in them.
     pub fn place(&self) -> String {
         let host = match self.config.get_hosts().first() {
@@ -118,9 +137,11 @@ impl Database {
         let millis = purpose.statement.as_millis();
         let mut config = self.config.clone();
         let given = config.get_options().unwrap_or_default().to_owned();
+        let node = self.node.map(|node| format!(" -c arauto.node={:08x}", node.0));
+        let node = node.unwrap_or_default();
         config.application_name(purpose.name).options(format!(
             "{given} -c statement_timeout={millis} -c idle_in_transaction_session_timeout=2000 \
-             -c synchronous_commit=on -c TimeZone=UTC"
+             -c synchronous_commit=on -c TimeZone=UTC{node}"
         ));
         config
     }

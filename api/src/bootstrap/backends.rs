@@ -67,7 +67,7 @@ impl Backends {
     }
 
     async fn postgres(config: &Config, around: &Surroundings<'_>) -> anyhow::Result<Self> {
-        let database = database(config)?;
+        let database = database(config)?.on_behalf_of(around.node);
         bring_up_to_date(&database).await?;
         let store = PgStore::open(
             &database,

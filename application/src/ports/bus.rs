@@ -34,6 +34,8 @@ pub enum Rung {
     Doorbell(Doorbell),
     /// The log has grown up to here: read it.
     Head(Cursor),
+    /// The log has grown up to here through this very node, which announces copies as soon as it knows.
+    Ours(Cursor),
     /// Replies to heartbeats, for whichever node holds the streams.
     Replies(Arc<[Reply]>),
     /// Some may have been missed: read the log.

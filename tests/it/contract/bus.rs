@@ -132,7 +132,7 @@ async fn hears(listener: &mut Box<dyn Listener>, positions: impl IntoIterator<It
                 }
             }
             // Whoever reads the log up to there has them all.
-            Rung::Head(head) => open.retain(|position| *position > head.position.0),
+            Rung::Head(head) | Rung::Ours(head) => open.retain(|position| *position > head.position.0),
             Rung::Missed => return,
             Rung::Replies(replies) => panic!("nobody replied: {replies:?}"),
         }
@@ -194,8 +194,8 @@ async fn a_doorbell_that_nobody_listens_to_is_no_trouble(factory: &dyn BusFactor
         match listener.next().await {
             Rung::Doorbell(rung) if rung.events[0].position == Position(1) => {}
             Rung::Doorbell(rung) => break assert_eq!(rung.events[0].position, Position(2)),
-            Rung::Head(head) if head.position < Position(2) => {}
-            Rung::Head(_) | Rung::Missed => break,
+            Rung::Head(head) | Rung::Ours(head) if head.position < Position(2) => {}
+            Rung::Head(_) | Rung::Ours(_) | Rung::Missed => break,
             Rung::Replies(replies) => panic!("nobody replied: {replies:?}"),
         }
     }
@@ -209,7 +209,7 @@ async fn giving_up_a_wait_loses_nothing(factory: &dyn BusFactory) {
         match listener.next().now_or_never() {
             None | Some(Rung::Missed) => {}
             Some(Rung::Doorbell(rung)) => assert!(rung.events[0].position.0 < position),
-            Some(Rung::Head(head)) => assert!(head.position.0 < position),
+            Some(Rung::Head(head) | Rung::Ours(head)) => assert!(head.position.0 < position),
             Some(Rung::Replies(replies)) => panic!("nobody replied: {replies:?}"),
         }
         one.announce(doorbell([position])).await;
@@ -271,7 +271,7 @@ async fn replies(listener: &mut Box<dyn Listener>) -> Option<Arc<[Reply]>> {
     match listener.next().await {
         Rung::Replies(replies) => Some(replies),
         Rung::Missed => None,
-        Rung::Doorbell(_) | Rung::Head(_) => panic!("nobody rang"),
+        Rung::Doorbell(_) | Rung::Head(_) | Rung::Ours(_) => panic!("nobody rang"),
     }
 }
 
@@ -314,7 +314,7 @@ async fn replies_and_doorbells_do_not_displace_one_another(factory: &dyn BusFact
     while !replied || head < 2 {
         match listener.next().await {
             Rung::Doorbell(rung) => head = head.max(rung.events[0].position.0),
-            Rung::Head(cursor) => head = head.max(cursor.position.0),
+            Rung::Head(cursor) | Rung::Ours(cursor) => head = head.max(cursor.position.0),
             Rung::Replies(all) => {
                 assert_eq!(*all, [reply(1)]);
                 replied = true;

@@ -104,7 +104,7 @@ async fn hears_again(bus: &dyn Bus, listener: &mut Box<dyn Listener>, from: u64)
         let heard = tokio::time::timeout(Duration::from_millis(50), listener.next()).await;
         let reached = match heard {
             Ok(Rung::Doorbell(rung)) => rung.events[0].position.0,
-            Ok(Rung::Head(cursor)) => cursor.position.0,
+            Ok(Rung::Head(cursor) | Rung::Ours(cursor)) => cursor.position.0,
             Ok(Rung::Missed | Rung::Replies(_)) | Err(_) => 0,
         };
         if reached >= from {

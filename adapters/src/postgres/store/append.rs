@@ -23,7 +23,9 @@ pub(super) const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 
 /// Rings the bell of the bus with the head, when the transaction is committed.
 pub(super) const NOTIFY: &str = "
-SELECT pg_notify('arauto', 'h ' || name || '-' || (SELECT max(position) FROM events))
+SELECT pg_notify('arauto', concat_ws(
+    ' ', 'h', name || '-' || (SELECT max(position) FROM events), current_setting('arauto.node', true)
+))
 FROM epochs
 ORDER BY epoch DESC
 LIMIT 1";

@@ -69,7 +69,7 @@ impl<'a> Columns<'a> {
                 scheduled: clamp(config.scheduled_max),
                 scheduled_bytes: clamp(config.scheduled_max_bytes),
                 event_bytes: EVENT_BYTES,
-                key_ttl_ms: i64::try_from(config.key_ttl.as_millis()).unwrap_or(i64::MAX),
+                key_ttl_ms: millis(config.key_ttl),
             },
             ..Self::default()
         };
@@ -136,8 +136,12 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn clamp(bound: usize) -> i64 {
+pub(super) fn clamp(bound: usize) -> i64 {
     i64::try_from(bound).unwrap_or(i64::MAX)
+}
+
+pub(super) fn millis(length: Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What became of one item.
@@ -171,7 +175,10 @@ pub(super) fn outcome(row: &Row, item: &Acceptance, again: bool) -> Result<Outco
         }))
     };
     match row.try_get("outcome")? {
-        "fresh" => fresh(row, item, epoch, now),
+        "fresh" => {
+            let first: Option<i64> = row.try_get("first_position")?;
+            Ok(fresh(item, first.map(position), epoch, now))
+        }
         "repeat" => {
             let receipt = repeated(row)?;
             let replayed = !(again && receipt.id == item.notification.id);
@@ -188,9 +195,9 @@ pub(super) fn outcome(row: &Row, item: &Acceptance, again: bool) -> Result<Outco
     }
 }
 
-fn fresh(row: &Row, item: &Acceptance, epoch: Epoch, now: Timestamp) -> Result<Outcome, Failure> {
-    let first: Option<i64> = row.try_get("first_position")?;
-    let events = first.map_or_else(Vec::new, |first| published(item, position(first), now));
+/// What became of an item that was stored just now, and published from a position on unless it was scheduled.
+pub(super) fn fresh(item: &Acceptance, first: Option<Position>, epoch: Epoch, now: Timestamp) -> Outcome {
+    let events = first.map_or_else(Vec::new, |first| published(item, first, now));
     let cursor = events.last().map(|last| Cursor {
         epoch,
         position: last.position,
@@ -207,14 +214,14 @@ fn fresh(row: &Row, item: &Acceptance, epoch: Epoch, now: Timestamp) -> Result<O
         durability: Durability::Postgres,
         accepted_at: now,
     };
-    Ok(Outcome {
+    Outcome {
         result: Ok(Accepted {
             receipt,
             replayed: false,
         }),
         events,
         epoch,
-    })
+    }
 }
 
 fn published(item: &Acceptance, first: Position, now: Timestamp) -> Vec<Arc<Event>> {

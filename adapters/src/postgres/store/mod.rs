@@ -5,6 +5,7 @@
 
 mod append;
 mod batch;
+mod fast;
 mod inbox;
 mod log;
 mod marks;

@@ -20,6 +20,7 @@ use super::super::connect::{Failure, Purpose, RETRY_AFTER, unavailable};
 use super::PgStoreConfig;
 use super::append::{LOCK, LOG_LOCK, NOTIFY};
 use super::batch::{ACCEPT, Columns, Outcome, outcome};
+use super::fast;
 
 /// The name of a full queue among the metrics.
 const FULL: &str = "store_writer";
@@ -245,27 +246,49 @@ impl Writer {
     /// Sends a part once. `sent` says whether an earlier attempt may have committed it, and stays as it is where the
     /// database says that it rolled back.
     async fn attempt(&self, part: &[&Acceptance], sent: &mut bool) -> Result<Vec<Outcome>, Failure> {
-        let client = self.pool.get().await?;
         let again = *sent;
-        let flush = flush(&client, part, &self.config, sent);
-        let rows = match tokio::time::timeout(self.purpose.patience(), flush).await {
-            Ok(Ok(rows)) => rows,
-            Ok(Err(error)) => {
-                if rolled_back(&error) {
-                    *sent = again;
+        if !again && fast::may_go(part) {
+            match self
+                .flushed(async |client| fast::flush(client, part, &self.config, sent).await)
+                .await
+            {
+                // What it found to be wrong is looked at with care.
+                Err(Failure::Postgres(error)) if refuses_data(&error) => *sent = false,
+                Ok(row) => return fast::outcomes(&row, part),
+                Err(failure) => {
+                    *sent = !rolled_back(&failure);
+                    return Err(failure);
                 }
-                return Err(error.into());
             }
-            Err(elapsed) => {
-                // Nobody knows what this connection still does.
-                let _ = deadpool_postgres::Object::take(client);
-                return Err(elapsed.into());
+        }
+        let flushed = self
+            .flushed(async |client| flush(client, part, &self.config, sent).await)
+            .await;
+        let rows = flushed.inspect_err(|failure| {
+            if rolled_back(failure) {
+                *sent = again;
             }
-        };
+        })?;
         rows.iter()
             .zip(part)
             .map(|(row, item)| outcome(row, item, again))
             .collect()
+    }
+
+    /// Waits for a flush no longer than its answer can take.
+    async fn flushed<T>(
+        &self,
+        flush: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Failure> {
+        let client = self.pool.get().await?;
+        match tokio::time::timeout(self.purpose.patience(), flush(&client)).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(elapsed) => {
+                // Nobody knows what this connection still does.
+                let _ = deadpool_postgres::Object::take(client);
+                Err(elapsed.into())
+            }
+        }
     }
 }
 
@@ -333,7 +356,10 @@ fn refuses_data(error: &tokio_postgres::Error) -> bool {
 
 /// Tells whether the server said no and goes on: the transaction is over and nothing of it remains. A connection that
 /// the server ends may have committed before.
-fn rolled_back(error: &tokio_postgres::Error) -> bool {
+fn rolled_back(failure: &Failure) -> bool {
+    let Failure::Postgres(error) = failure else {
+        return false;
+    };
     let severity = error.as_db_error().and_then(DbError::parsed_severity);
     severity == Some(Severity::Error)
 }
