@@ -11,9 +11,12 @@ use domain::ids::NodeId;
 
 use crate::record::{DoorbellRecord, ReplyRecord, Unreadable, from_text, to_text};
 
-/// Says how far the log has grown.
-pub(crate) fn head(cursor: Cursor) -> String {
-    format!("h {cursor}")
+/// Says how far the log has grown, and through which node.
+pub(crate) fn head(cursor: Cursor, node: Option<NodeId>) -> String {
+    match node {
+        Some(node) => format!("h {cursor} {:08x}", node.0),
+        None => format!("h {cursor}"),
+    }
 }
 
 /// Says what the log has grown by.
@@ -106,10 +109,10 @@ mod tests {
     fn what_is_said_is_heard() {
         assert_eq!(hear(&doorbell(&rung())), Rung::Doorbell(rung()));
         let cursor = "8f3a-1042".parse().unwrap();
-        assert_eq!(hear(&head(cursor)), Rung::Head(cursor));
-        assert_eq!(author(&head(cursor)), None);
-        assert_eq!(hear("h 8f3a-1042 000000ab"), Rung::Head(cursor));
-        assert_eq!(author("h 8f3a-1042 000000ab"), Some(NodeId(0xab)));
+        for node in [None, Some(NodeId(0xab))] {
+            let said = head(cursor, node);
+            assert_eq!((hear(&said), author(&said)), (Rung::Head(cursor), node));
+        }
         let reply = Reply {
             connection: "000000ab-00000000000000cd".parse().unwrap(),
             user: "u-1".parse().unwrap(),

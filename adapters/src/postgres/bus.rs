@@ -1,6 +1,6 @@
-//! The bell that rings when a transaction commits: `LISTEN` and `NOTIFY`.
+//! The bell that rings when a transaction has committed: `LISTEN` and `NOTIFY`.
 //!
-//! The store rings it inside each transaction that appends to the log, with the head that it leaves:
+//! The store rings it whenever it has appended to the log, with the head that this left:
 //! `h <epoch>-<position> <node>`. So [`Bus::announce`] has nothing to do here, and no commit goes unheard for longer than a
 //! connection is lost. Replies to heartbeats travel the same way: `r <json>`, several at once.
 

@@ -22,7 +22,7 @@ use super::append::{LOCK, LOG_LOCK};
 use super::batch::{Outcome, clamp, fresh, millis};
 use super::rows::{self, EVENT_BYTES, moment, position, timestamp};
 
-/// Stores notifications and their events after the end of the log, and rings the bell.
+/// Stores notifications and their events after the end of the log.
 const STORE: &str = "
 WITH log_end AS MATERIALIZED (
     SELECT
@@ -64,11 +64,7 @@ logged AS (
     CROSS JOIN unnest($14::text[], $15::uuid[], $16::timestamptz[], $17::int4[], $18::int8[])
         WITH ORDINALITY AS e (channel, notification, expires_at, bytes, bytes_through, nth)
 )
-SELECT
-    epoch,
-    position,
-    store_now() AS now,
-    pg_notify('arauto', concat_ws(' ', 'h', name || '-' || (position + $19::int8), current_setting('arauto.node', true)))
+SELECT epoch, position, store_now() AS now
 FROM log_end";
 
 /// Enters keys. One too many has no end of its day, which the table does not take.
@@ -194,7 +190,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn parameters<'b>(&'b self, events: &'b i64) -> [&'b (dyn ToSql + Sync); 19] {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 18] {
         [
             &self.ids,
             &self.kinds,
@@ -214,7 +210,6 @@ impl<'a> Columns<'a> {
             &self.event_expiries,
             &self.event_bytes,
             &self.through,
-            events,
         ]
     }
 }
@@ -244,18 +239,14 @@ pub(super) async fn flush(
     let store = client.prepare_cached(STORE).await?;
     let enter_keys = client.prepare_cached(ENTER_KEYS).await?;
     let columns = Columns::of(part);
-    let count = clamp(columns.channels.len());
     let (keys_max, key_ttl) = (clamp(config.keys_max), millis(config.key_ttl));
-    let (parameters, keys) = (
-        columns.parameters(&count),
-        columns.keys.parameters(&keys_max, &key_ttl),
-    );
+    let (rows, keys) = (columns.parameters(), columns.keys.parameters(&keys_max, &key_ttl));
     let keyed = !columns.keys.ids.is_empty();
     *sent = true;
     let (begun, locked, stored, entered, ended) = join5(
         client.batch_execute("BEGIN"),
         client.execute(&lock, &[&LOG_LOCK]),
-        client.query_one(&store, &parameters),
+        client.query_one(&store, &rows),
         OptionFuture::from(keyed.then(|| client.execute(&enter_keys, &keys))),
         client.batch_execute("COMMIT"),
     )

@@ -5,7 +5,9 @@
 
 mod append;
 mod batch;
+mod bell;
 mod fast;
+mod gathering;
 mod inbox;
 mod log;
 mod marks;
@@ -34,6 +36,7 @@ use domain::cursor::{Cursor, Position};
 use domain::event::{Change, Control};
 use domain::ids::{NotificationId, UserId};
 use domain::state::Mark;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::connect::{ConnectError, Database};
@@ -115,7 +118,9 @@ impl PgStore {
     ) -> Result<Self, StoreError> {
         let history = Arc::new(History::new(entropy));
         let pools = Pools::open(database, config.connections, &history)?;
-        let (writer, work) = writer::writer(pools.writer.clone(), pools::WRITING, config.clone(), observer);
+        let (heads, grown) = watch::channel(None);
+        tasks.spawn(bell::ring(pools.bell.clone(), database.node(), grown));
+        let (writer, work) = writer::writer(&pools, config.clone(), heads, observer);
         tasks.spawn(work.run());
         let store = Self {
             pools,

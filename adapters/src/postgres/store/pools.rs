@@ -10,6 +10,7 @@ use domain::cursor::{Cursor, Epoch, Position};
 
 use super::super::connect::{ConnectError, Database, Failure, Purpose};
 use super::super::epoch;
+use super::bell::RINGING;
 use super::log;
 
 /// Publishing. A statement that hangs holds the log's lock, and with it the cluster, for two seconds at most.
@@ -141,6 +142,8 @@ impl DerefMut for Lease {
 pub(super) struct Pools {
     /// One connection, for the writer alone.
     pub(super) writer: Pool,
+    /// One connection, for the bell alone.
+    pub(super) bell: Pool,
     marks: Pool,
     tail: Pool,
     reads: Pool,
@@ -157,6 +160,7 @@ impl Pools {
         let pool = |purpose, size| database.pool_with(purpose, size, verified(history));
         Ok(Self {
             writer: pool(WRITING, 1)?,
+            bell: database.pool(RINGING, 1)?,
             marks: pool(MARKING, connections)?,
             tail: pool(TAILING, TAIL_CONNECTIONS)?,
             reads: pool(READING, connections)?,

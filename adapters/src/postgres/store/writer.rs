@@ -1,7 +1,7 @@
 //! The writer: one task a node, with a connection of its own, that puts concurrent acceptances into one commit.
 //!
-//! While a batch commits, the next one forms. The log's lock, the insert, the bell and the commit go out in one
-//! flush, so that nobody holds the lock over a round trip.
+//! While a batch commits, the next one forms. The log's lock, the inserts and the commit go out in one flush, so that
+//! nobody holds the lock over a round trip; the [bell](super::bell) rings after it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,18 +9,20 @@ use std::time::Duration;
 
 use application::ports::{Acceptance, Accepted, Observation, Observer, Refusal, StoreError, Written};
 use deadpool_postgres::{ClientWrapper, Pool};
-use domain::cursor::Epoch;
+use domain::cursor::{Cursor, Epoch};
 use domain::event::Event;
-use futures_util::future::join5;
-use tokio::sync::{mpsc, oneshot};
+use futures_util::future::join4;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use super::super::connect::{Failure, Purpose, RETRY_AFTER, unavailable};
+use super::super::connect::{Failure, RETRY_AFTER, unavailable};
 use super::PgStoreConfig;
-use super::append::{LOCK, LOG_LOCK, NOTIFY};
+use super::append::{LOCK, LOG_LOCK};
 use super::batch::{ACCEPT, Columns, Outcome, outcome};
 use super::fast;
+use super::gathering::{Gathering, until};
+use super::pools::{Pools, WRITING};
 
 /// The name of a full queue among the metrics.
 const FULL: &str = "store_writer";
@@ -99,15 +101,17 @@ pub(super) struct Writer {
     /// What did not fit into the last batch.
     left: Option<Job>,
     pool: Pool,
-    purpose: Purpose,
     config: PgStoreConfig,
+    /// How far the log has grown.
+    heads: watch::Sender<Option<Cursor>>,
+    gathering: Gathering,
 }
 
-/// Makes a writer and its handle. The pool MUST hold one connection and be used by nobody else.
+/// Makes a writer and its handle. It says how far the log has grown after each commit.
 pub(super) fn writer(
-    pool: Pool,
-    purpose: Purpose,
+    pools: &Pools,
     config: PgStoreConfig,
+    heads: watch::Sender<Option<Cursor>>,
     observer: Arc<dyn Observer>,
 ) -> (WriterHandle, Writer) {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
@@ -118,9 +122,10 @@ pub(super) fn writer(
     let writer = Writer {
         queue,
         left: None,
-        pool,
-        purpose,
+        pool: pools.writer.clone(),
         config,
+        heads,
+        gathering: Gathering::default(),
     };
     (handle, writer)
 }
@@ -128,7 +133,10 @@ pub(super) fn writer(
 impl Writer {
     pub(super) async fn run(mut self) {
         while let Some(jobs) = self.next_jobs().await {
+            let (began, answered) = (Instant::now(), jobs.len());
             self.serve(jobs).await;
+            self.gathering
+                .committed(began.elapsed(), answered, self.queue.len());
         }
     }
 
@@ -136,7 +144,11 @@ impl Writer {
     async fn next_jobs(&mut self) -> Option<Vec<Job>> {
         let first = match self.left.take() {
             Some(job) => job,
-            None => self.queue.recv().await?,
+            None => {
+                let first = self.queue.recv().await?;
+                self.gather().await;
+                first
+            }
         };
         let (mut events, mut bytes) = (first.events(), first.bytes());
         let mut jobs = vec![first];
@@ -150,6 +162,17 @@ impl Writer {
             jobs.push(job);
         }
         Some(jobs)
+    }
+
+    /// Waits for more requests where that is worth it. One is taken already.
+    async fn gather(&mut self) {
+        let there = self.queue.len() + 1;
+        let Some((enough, wait)) = self.gathering.worth(there) else {
+            return;
+        };
+        let queue = &self.queue;
+        until(Instant::now() + wait, || queue.len() + 1 >= enough).await;
+        self.gathering.waited(there, self.queue.len() + 1);
     }
 
     async fn serve(&self, jobs: Vec<Job>) {
@@ -231,7 +254,12 @@ impl Writer {
     ) -> Result<Result<Vec<Outcome>, tokio_postgres::Error>, StoreError> {
         loop {
             let failure = match self.attempt(part, sent).await {
-                Ok(outcomes) => return Ok(Ok(outcomes)),
+                Ok(outcomes) => {
+                    if let Some(end) = end_of(&outcomes) {
+                        self.heads.send_replace(Some(end));
+                    }
+                    return Ok(Ok(outcomes));
+                }
                 Err(Failure::Postgres(error)) if refuses_data(&error) => return Ok(Err(error)),
                 Err(failure) => failure,
             };
@@ -281,7 +309,7 @@ impl Writer {
         flush: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Failure> {
         let client = self.pool.get().await?;
-        match tokio::time::timeout(self.purpose.patience(), flush(&client)).await {
+        match tokio::time::timeout(WRITING.patience(), flush(&client)).await {
             Ok(outcome) => Ok(outcome?),
             Err(elapsed) => {
                 // Nobody knows what this connection still does.
@@ -301,15 +329,13 @@ async fn flush(
 ) -> Result<Vec<tokio_postgres::Row>, tokio_postgres::Error> {
     let lock = client.prepare_cached(LOCK).await?;
     let accept = client.prepare_cached(ACCEPT).await?;
-    let notify = client.prepare_cached(NOTIFY).await?;
     let columns = Columns::of(part.iter().copied(), config);
     *sent = true;
     let parameters = columns.parameters();
-    let (begun, locked, rows, notified, ended) = join5(
+    let (begun, locked, rows, ended) = join4(
         client.batch_execute(BEGIN),
         client.execute(&lock, &[&LOG_LOCK]),
         client.query(&accept, &parameters),
-        client.execute(&notify, &[]),
         client.batch_execute("COMMIT"),
     )
     .await;
@@ -317,7 +343,6 @@ async fn flush(
     begun?;
     locked?;
     let rows = rows?;
-    notified?;
     ended?;
     Ok(rows)
 }
@@ -330,6 +355,15 @@ fn distinct(items: &[&Acceptance], open: &[usize]) -> (Vec<usize>, Vec<usize>) {
         let key = item.idempotency.as_ref().map(|key| (&key.publisher, &key.key));
         ids.insert(item.notification.id) & key.is_none_or(|key| keys.insert(key))
     })
+}
+
+/// Says how far the log has grown through a commit, if it has.
+fn end_of(outcomes: &[Outcome]) -> Option<Cursor> {
+    let last = outcomes.iter().rev().find_map(|outcome| {
+        let event = outcome.events.last()?;
+        Some((outcome.epoch, event.position))
+    });
+    last.map(|(epoch, position)| Cursor { epoch, position })
 }
 
 fn gather(outcomes: impl Iterator<Item = Outcome>) -> Written<Vec<Result<Accepted, Refusal>>> {

@@ -42,11 +42,11 @@ impl Saying {
 
     fn message(&self) -> String {
         match self {
-            Self::Head(cursor) => head(*cursor),
+            Self::Head(cursor) => head(*cursor, None),
             Self::Copy(copy) => {
                 let message = doorbell(copy);
                 match head_of(copy) {
-                    Some(up_to) if message.len() > COPY_MAX_BYTES => head(up_to),
+                    Some(up_to) if message.len() > COPY_MAX_BYTES => head(up_to, None),
                     _ => message,
                 }
             }

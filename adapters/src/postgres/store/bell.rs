@@ -1,0 +1,59 @@
+//! The bell: tells other nodes, through Postgres, how far the log has grown.
+//!
+//! It rings when a publish has been committed, not within its transaction: a `NOTIFY` costs the committing session as
+//! much time as the rows do, and makes every other commit of the database wait for it. One task a node rings, and what
+//! grew while it did is told by its next ring. A ring that is lost costs a quarter of a second: tails read the head
+//! that often.
+
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use domain::cursor::Cursor;
+use domain::ids::NodeId;
+use tokio::sync::watch;
+
+use super::super::connect::{Failure, Purpose};
+use crate::bus::head;
+
+pub(super) const RINGING: Purpose = Purpose {
+    name: "arauto-bell",
+    statement: Duration::from_secs(2),
+};
+
+/// Between two rings: under load one tells of several commits.
+const PACE: Duration = Duration::from_millis(1);
+/// A database that does not take it is tried again with what is then new.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Nothing is written that would have to survive: the commit waits for no disk.
+const NOTIFY: &str = "
+SELECT set_config('synchronous_commit', 'off', true), pg_notify('arauto', $1)";
+
+/// Rings through one connection of the pool until every sender is gone.
+pub(super) async fn ring(pool: Pool, node: Option<NodeId>, mut heads: watch::Receiver<Option<Cursor>>) {
+    while heads.changed().await.is_ok() {
+        let Some(cursor) = *heads.borrow_and_update() else {
+            continue;
+        };
+        let told = notify(&pool, head(cursor, node)).await;
+        if let Err(error) = &told {
+            tracing::debug!(%error, "other nodes were not told of a commit");
+        }
+        tokio::time::sleep(if told.is_ok() { PACE } else { PAUSE }).await;
+    }
+}
+
+async fn notify(pool: &Pool, said: String) -> Result<(), Failure> {
+    let client = pool.get().await?;
+    let told = RINGING.in_time(async {
+        let notify = client.prepare_cached(NOTIFY).await?;
+        client.execute(&notify, &[&said]).await?;
+        Ok(())
+    });
+    let told = told.await;
+    if told.is_err() {
+        // Nobody knows what this connection still does.
+        drop(deadpool_postgres::Object::take(client));
+    }
+    told
+}
