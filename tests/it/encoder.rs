@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::wire::{WireEncoder, render_event};
-use application::ports::{Encoder, Format, Message, Ready};
+use application::ports::{Encoder, Format, Message, Ready, Rendered};
 use domain::channel::Channel;
 use domain::cursor::{Cursor, Epoch, Position};
 use domain::event::{Change, Event};
@@ -212,6 +212,10 @@ type Fault = fn(Vec<u8>) -> Vec<u8>;
 impl Encoder for Faulty {
     fn encode(&self, format: Format, message: &Message<'_>) -> bytes::Bytes {
         self.0(WireEncoder.encode(format, message).to_vec()).into()
+    }
+
+    fn render(&self, epoch: Epoch, event: &Event) -> Option<Rendered> {
+        WireEncoder.render(epoch, event)
     }
 
     fn notification_bytes(&self, notification: &Notification) -> usize {

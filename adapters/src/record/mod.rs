@@ -4,11 +4,13 @@
 //! newer node has written and this one does not know reads as [`Change::Erased`](domain::event::Change::Erased), so
 //! that positions stay contiguous.
 
+mod delivery;
 mod doorbell;
 mod event;
 mod notification;
 mod principal;
 
+pub(crate) use delivery::DeliveryRecord;
 pub(crate) use doorbell::{DoorbellRecord, ReplyRecord};
 pub(crate) use event::{ControlRecord, EventRecord, MarksRecord};
 pub(crate) use notification::NotificationRecord;

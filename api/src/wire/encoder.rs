@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::time::Duration;
 
-use application::ports::{Encoder, Format, Message};
+use application::ports::{Encoder, Format, Message, Rendered};
 use bytes::Bytes;
 use domain::cursor::{Cursor, Epoch};
 use domain::event::Event;
@@ -33,20 +33,13 @@ impl Encoder for WireEncoder {
         })
     }
 
+    fn render(&self, epoch: Epoch, event: &Event) -> Option<Rendered> {
+        render_event(epoch, event)
+    }
+
     fn notification_bytes(&self, notification: &Notification) -> usize {
         json_len(&NotificationShape::from(notification))
     }
-}
-
-/// An event of the log as REST answers give it: the same name, id and text as on the stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendered {
-    /// The event's name.
-    pub event: &'static str,
-    /// The cursor after it.
-    pub id: Cursor,
-    /// The JSON text of its data, on one line.
-    pub data: String,
 }
 
 /// Renders an event of the log; `None` for what no client ever gets.

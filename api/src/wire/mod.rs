@@ -7,6 +7,6 @@ mod encoder;
 mod json;
 mod shapes;
 
-pub use self::encoder::{Rendered, WireEncoder, render_event};
+pub use self::encoder::{WireEncoder, render_event};
 pub use self::json::to_json;
 pub use self::shapes::{Moment, NotificationShape, ResetShape};

@@ -2,6 +2,7 @@
 
 mod ably;
 mod bus;
+mod outbox;
 mod probe;
 mod registry;
 mod settings;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
+pub use outbox::{Backlog, DeliveryPage, DeliveryRow, Outbox, TokenHolder};
 pub use probe::{NotServing, Part, Probe};
 pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
 pub use settings::{Document, Settings, SettingsError, Version};
@@ -28,10 +30,10 @@ pub use streams::{
 pub use surroundings::{Clock, Entropy, Exposition, Ids, Observation, Observer, Sanitizer, Seal};
 pub use tokens::{Mint, TokenError, Tokens};
 pub use transport::{Parcel, Transport};
-pub use wire::{Encoder, Format, Message, Ready};
+pub use wire::{Encoder, Format, Message, Ready, Rendered};
 
 #[cfg(feature = "testing")]
 pub use self::{
-    ably::MockAblySigner, bus::MockBus, probe::MockProbe, registry::MockRegistry, settings::MockSettings,
-    store::MockStore, tokens::MockTokens, transport::MockTransport,
+    ably::MockAblySigner, bus::MockBus, outbox::MockOutbox, probe::MockProbe, registry::MockRegistry,
+    settings::MockSettings, store::MockStore, tokens::MockTokens, transport::MockTransport,
 };

@@ -86,11 +86,25 @@ pub enum Message<'a> {
     },
 }
 
+/// An event of the log outside a stream: the same name, id and text as on one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The event's name.
+    pub event: &'static str,
+    /// The cursor after it.
+    pub id: Cursor,
+    /// The JSON text of its data, on one line.
+    pub data: String,
+}
+
 /// Writes messages in a wire format.
 pub trait Encoder: Send + Sync {
     /// Writes a message whole: a frame is never split or joined by the caller. Empty when the format has no such
     /// message.
     fn encode(&self, format: Format, message: &Message<'_>) -> Bytes;
+
+    /// Renders an event of the log; `None` for what no client ever gets.
+    fn render(&self, epoch: Epoch, event: &Event) -> Option<Rendered>;
 
     /// Returns the size of a notification as sent, in bytes.
     fn notification_bytes(&self, notification: &Notification) -> usize;

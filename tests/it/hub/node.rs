@@ -6,7 +6,7 @@ use std::time::Duration;
 use adapters::hub::{Hub, HubConfig, HubParts};
 use adapters::memory::{MemoryBus, MemoryRegistry, MemoryStore, MemoryStoreConfig};
 use application::inbox::Inbox;
-use application::ports::{Encoder, Format, Message};
+use application::ports::{Encoder, Format, Message, Rendered};
 use application::publish::{Publish, Submission};
 use application::replay::Replay;
 use application::retract::Retract;
@@ -16,6 +16,8 @@ use application::subscribe::{Renew, Subscribe};
 use application::testing::{CountingIds, SeededEntropy, SimClock, Unobserved};
 use bytes::Bytes;
 use domain::capability::{Matrix, Principal, Role};
+use domain::cursor::Epoch;
+use domain::event::Event;
 use domain::heartbeat::PaceLimits;
 use domain::ids::{NodeId, NotificationId};
 use domain::notification::{Draft, DraftFields, Notification};
@@ -220,6 +222,10 @@ impl Encoder for PlainEncoder {
             Message::Closing { reason, .. } => format!("closing {}", reason.as_str()),
         }
         .into()
+    }
+
+    fn render(&self, _: Epoch, _: &Event) -> Option<Rendered> {
+        None
     }
 
     fn notification_bytes(&self, notification: &Notification) -> usize {

@@ -1,0 +1,469 @@
+//! Deliveries in the database: what became of each event over a pushed transport.
+
+use std::time::{Duration, SystemTime};
+
+use application::ports::{Backlog, DeliveryPage, DeliveryRow, Outbox, StoreError, TokenHolder};
+use async_trait::async_trait;
+use deadpool_postgres::{ClientWrapper, Object, Pool};
+use domain::capability::Role;
+use domain::channel::Channel;
+use domain::cursor::{Cursor, Epoch, Position};
+use domain::ids::{UnitId, UserId};
+use domain::outbox::{Delivery, Status};
+use futures_util::future::try_join;
+use tokio_postgres::Row;
+
+use super::connect::{ConnectError, Database, Failure, Purpose};
+use super::moment::{moment, timestamp};
+use crate::record::{DeliveryRecord, Unreadable, from_text, to_text};
+
+const PURPOSE: Purpose = Purpose {
+    name: "arauto-deliveries",
+    statement: Duration::from_secs(2),
+};
+
+/// Planning, sending and questions at once.
+const CONNECTIONS: usize = 3;
+/// Tokens that ended are forgotten with each new one, a few at a time.
+const HOLDERS_SWEPT: i64 = 10;
+
+const OPEN: i16 = 1;
+const ENDED: i16 = 2;
+const DEAD: i16 = 3;
+
+const PLANNED: &str = "
+SELECT epoch, position
+FROM deliveries_planned";
+
+/// The first time; of two that plan it, the second writes nothing.
+const BEGIN_AT: &str = "
+INSERT INTO deliveries_planned (epoch, position)
+VALUES ($1, $2)
+ON CONFLICT DO NOTHING";
+
+/// The row is locked from the comparison to the commit.
+const MOVE_ON: &str = "
+UPDATE deliveries_planned
+SET epoch = $1, position = $2
+WHERE epoch = $3 AND position = $4";
+
+/// What another history left at a position gives way.
+const ADD: &str = "
+INSERT INTO deliveries (position, epoch, channel, standing, since, record, version)
+SELECT *, 0
+FROM unnest($1::int8[], $2::int8[], $3::text[], $4::int2[], $5::timestamptz[], $6::text[])
+ON CONFLICT (position) DO UPDATE
+SET
+    epoch = excluded.epoch, channel = excluded.channel, standing = excluded.standing, since = excluded.since,
+    record = excluded.record, version = 0";
+
+/// From channel to channel by the index: what waits behind a channel's oldest is not looked at.
+const HEADS: &str = "
+WITH RECURSIVE head AS (
+    (
+        SELECT position, epoch, channel, record, version, 1 AS nth
+        FROM deliveries
+        WHERE standing = 1 AND channel > $1
+        ORDER BY channel, position
+        LIMIT 1
+    )
+    UNION ALL
+    (
+        SELECT next.position, next.epoch, next.channel, next.record, next.version, head.nth + 1
+        FROM head
+        CROSS JOIN LATERAL (
+            SELECT position, epoch, channel, record, version
+            FROM deliveries
+            WHERE standing = 1 AND channel > head.channel
+            ORDER BY channel, position
+            LIMIT 1
+        ) AS next
+        WHERE head.nth < $2
+    )
+)
+SELECT position, epoch, channel, record, version
+FROM head
+ORDER BY nth";
+
+const NOW: &str = "SELECT store_now() AS now";
+
+const UPDATE: &str = "
+UPDATE deliveries d
+SET standing = u.standing, record = u.record, since = u.since, version = d.version + 1
+FROM unnest($1::int8[], $2::int8[], $3::int4[], $4::int2[], $5::timestamptz[], $6::text[])
+    AS u (position, epoch, version, standing, since, record)
+WHERE d.position = u.position AND d.epoch = u.epoch AND d.version = u.version
+RETURNING d.position";
+
+const FIND: &str = "
+SELECT position, epoch, channel, record, version
+FROM deliveries
+WHERE position = ANY ($1::int8[])
+ORDER BY position";
+
+const DEAD_ONES: &str = "
+SELECT position, epoch, channel, record, version
+FROM deliveries
+WHERE standing = 3 AND position > $1
+ORDER BY position
+LIMIT $2";
+
+const BACKLOG: &str = "
+SELECT
+    count(*) FILTER (WHERE standing = 1) AS open,
+    min(since) FILTER (WHERE standing = 1) AS oldest,
+    count(*) FILTER (WHERE standing = 3) AS dead
+FROM deliveries
+WHERE standing IN (1, 3)";
+
+const FORGET: &str = "
+DELETE FROM deliveries
+WHERE position IN (
+    SELECT position
+    FROM deliveries
+    WHERE position < $1 AND standing <> 1
+    ORDER BY position
+    LIMIT $2
+)";
+
+const HOLD: &str = "
+INSERT INTO token_holders (user_id, units, roles, until)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (user_id) DO UPDATE
+SET units = excluded.units, roles = excluded.roles, until = excluded.until
+WHERE token_holders.until <= excluded.until";
+
+const SWEEP_HOLDERS: &str = "
+DELETE FROM token_holders
+WHERE user_id IN (
+    SELECT user_id
+    FROM token_holders
+    WHERE until <= store_now()
+    ORDER BY until
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+)";
+
+const HOLDERS: &str = "
+SELECT user_id, units, roles, until
+FROM token_holders
+WHERE user_id = ANY ($1::text[]) AND until > store_now()";
+
+/// What became of each event over a pushed transport, for all nodes of a database.
+pub struct PgOutbox {
+    pool: Pool,
+}
+
+impl PgOutbox {
+    /// Opens the outbox of a database whose schema is [migrated](super::migrate()).
+    pub fn open(database: &Database) -> Result<Self, ConnectError> {
+        Ok(Self {
+            pool: database.pool(PURPOSE, CONNECTIONS)?,
+        })
+    }
+
+    /// Asks in bounded time. A connection that did not answer is closed.
+    async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&mut ClientWrapper) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.pool.get().await.map_err(Failure::from)?;
+        let answer = PURPOSE.in_time(question(&mut connection)).await;
+        if answer.is_err() {
+            drop(Object::take(connection));
+        }
+        Ok(answer?)
+    }
+}
+
+/// Rows as columns.
+#[derive(Default)]
+struct Columns {
+    positions: Vec<i64>,
+    epochs: Vec<i64>,
+    channels: Vec<String>,
+    standings: Vec<i16>,
+    since: Vec<SystemTime>,
+    records: Vec<String>,
+    versions: Vec<i32>,
+}
+
+impl Columns {
+    fn push(&mut self, cursor: Cursor, channel: &Channel, delivery: &Delivery, version: u32) {
+        self.positions.push(cursor.position.0.cast_signed());
+        self.epochs.push(cursor.epoch.0.cast_signed());
+        self.channels.push(channel.to_string());
+        self.standings.push(standing(delivery));
+        self.since.push(moment(delivery.since));
+        self.records.push(to_text(&DeliveryRecord::from(delivery)));
+        self.versions.push(i32::try_from(version).unwrap_or(i32::MAX));
+    }
+}
+
+const fn standing(delivery: &Delivery) -> i16 {
+    match delivery.status {
+        Status::Pending | Status::Leased { .. } | Status::RetryAt(_) => OPEN,
+        Status::Done | Status::Suppressed(_) | Status::Withdrawn { .. } => ENDED,
+        Status::Dead(_) => DEAD,
+    }
+}
+
+fn cursor(row: &Row) -> Result<Cursor, Failure> {
+    Ok(Cursor {
+        epoch: Epoch(row.try_get::<_, i64>("epoch")?.cast_unsigned()),
+        position: Position(row.try_get::<_, i64>("position")?.cast_unsigned()),
+    })
+}
+
+fn delivery_row(row: &Row) -> Result<DeliveryRow, Failure> {
+    let channel: &str = row.try_get("channel")?;
+    let delivery = from_text::<DeliveryRecord>(row.try_get("record")?).and_then(Delivery::try_from)?;
+    Ok(DeliveryRow {
+        cursor: cursor(row)?,
+        channel: channel.parse().map_err(|_| Unreadable::new("channel"))?,
+        delivery,
+        version: u32::try_from(row.try_get::<_, i32>("version")?).unwrap_or_default(),
+    })
+}
+
+/// A row that cannot be read is left out: it holds nobody else up.
+fn readable(rows: &[Row]) -> Vec<DeliveryRow> {
+    let read = |row: &Row| {
+        let read = delivery_row(row);
+        read.inspect_err(|error| tracing::error!(%error, "a delivery cannot be read"))
+            .ok()
+    };
+    rows.iter().filter_map(read).collect()
+}
+
+fn page(rows: &[Row], now: &Row) -> Result<DeliveryPage, Failure> {
+    Ok(DeliveryPage {
+        rows: readable(rows),
+        now: timestamp(now.try_get("now")?),
+    })
+}
+
+fn place(position: Position) -> i64 {
+    i64::try_from(position.0).unwrap_or(i64::MAX)
+}
+
+fn clamp(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn holder(row: &Row) -> Result<TokenHolder, Failure> {
+    let user: &str = row.try_get("user_id")?;
+    let units: Vec<&str> = row.try_get("units")?;
+    let roles: Vec<&str> = row.try_get("roles")?;
+    let unreadable = |_| Unreadable::new("token holder");
+    Ok(TokenHolder {
+        user: user.parse().map_err(unreadable)?,
+        units: units
+            .into_iter()
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map_err(unreadable)?,
+        roles: roles.into_iter().map(Role::new).collect(),
+        until: timestamp(row.try_get("until")?),
+    })
+}
+
+#[async_trait]
+impl Outbox for PgOutbox {
+    async fn planned(&self) -> Result<Option<Cursor>, StoreError> {
+        self.ask(async |client| {
+            let planned = client.prepare_cached(PLANNED).await?;
+            client
+                .query_opt(&planned, &[])
+                .await?
+                .as_ref()
+                .map(cursor)
+                .transpose()
+        })
+        .await
+    }
+
+    async fn plan(
+        &self,
+        from: Option<Cursor>,
+        to: Cursor,
+        deliveries: Vec<(Position, Channel, Delivery)>,
+    ) -> Result<bool, StoreError> {
+        let mut columns = Columns::default();
+        for (position, channel, delivery) in &deliveries {
+            columns.push(
+                Cursor {
+                    position: *position,
+                    ..to
+                },
+                channel,
+                delivery,
+                0,
+            );
+        }
+        let (epoch, position) = (to.epoch.0.cast_signed(), place(to.position));
+        self.ask(async |client| {
+            let transaction = client.transaction().await?;
+            let moved = match from {
+                None => {
+                    let begin = transaction.prepare_cached(BEGIN_AT).await?;
+                    transaction.execute(&begin, &[&epoch, &position]).await?
+                }
+                Some(from) => {
+                    let move_on = transaction.prepare_cached(MOVE_ON).await?;
+                    let (from_epoch, from) = (from.epoch.0.cast_signed(), place(from.position));
+                    transaction
+                        .execute(&move_on, &[&epoch, &position, &from_epoch, &from])
+                        .await?
+                }
+            };
+            if moved == 0 {
+                return Ok(false);
+            }
+            if !deliveries.is_empty() {
+                let add = transaction.prepare_cached(ADD).await?;
+                let Columns {
+                    positions,
+                    epochs,
+                    channels,
+                    standings,
+                    since,
+                    records,
+                    ..
+                } = &columns;
+                transaction
+                    .execute(&add, &[positions, epochs, channels, standings, since, records])
+                    .await?;
+            }
+            transaction.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn heads(&self, after: Option<Channel>, limit: usize) -> Result<DeliveryPage, StoreError> {
+        // Nothing sorts before the empty text.
+        let after = after.map_or_else(String::new, |channel| channel.to_string());
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        self.ask(async |client| {
+            let heads = client.prepare_cached(HEADS).await?;
+            let now = client.prepare_cached(NOW).await?;
+            let (rows, now) = try_join(
+                client.query(&heads, &[&after, &limit]),
+                client.query_one(&now, &[]),
+            )
+            .await?;
+            page(&rows, &now)
+        })
+        .await
+    }
+
+    async fn update(&self, rows: Vec<DeliveryRow>) -> Result<Vec<bool>, StoreError> {
+        let mut columns = Columns::default();
+        for row in &rows {
+            columns.push(row.cursor, &row.channel, &row.delivery, row.version);
+        }
+        self.ask(async |client| {
+            let update = client.prepare_cached(UPDATE).await?;
+            let Columns {
+                positions,
+                epochs,
+                standings,
+                since,
+                records,
+                versions,
+                ..
+            } = &columns;
+            let written = client
+                .query(&update, &[positions, epochs, versions, standings, since, records])
+                .await?;
+            let written: Vec<i64> = written
+                .iter()
+                .map(|row| row.try_get(0))
+                .collect::<Result<_, _>>()?;
+            Ok(positions
+                .iter()
+                .map(|position| written.contains(position))
+                .collect())
+        })
+        .await
+    }
+
+    async fn find(&self, positions: &[Position]) -> Result<DeliveryPage, StoreError> {
+        let positions: Vec<i64> = positions.iter().map(|position| place(*position)).collect();
+        self.ask(async |client| {
+            let find = client.prepare_cached(FIND).await?;
+            let now = client.prepare_cached(NOW).await?;
+            let (rows, now) =
+                try_join(client.query(&find, &[&positions]), client.query_one(&now, &[])).await?;
+            page(&rows, &now)
+        })
+        .await
+    }
+
+    async fn dead(&self, after: Option<Position>, limit: usize) -> Result<DeliveryPage, StoreError> {
+        let (after, limit) = (after.map_or(-1, place), clamp(limit));
+        self.ask(async |client| {
+            let dead = client.prepare_cached(DEAD_ONES).await?;
+            let now = client.prepare_cached(NOW).await?;
+            let (rows, now) = try_join(
+                client.query(&dead, &[&after, &limit]),
+                client.query_one(&now, &[]),
+            )
+            .await?;
+            page(&rows, &now)
+        })
+        .await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.ask(async |client| {
+            let backlog = client.prepare_cached(BACKLOG).await?;
+            let row = client.query_one(&backlog, &[]).await?;
+            let count = |name| -> Result<u64, Failure> { Ok(row.try_get::<_, i64>(name)?.cast_unsigned()) };
+            let oldest: Option<SystemTime> = row.try_get("oldest")?;
+            Ok(Backlog {
+                open: count("open")?,
+                oldest: oldest.map(timestamp),
+                dead: count("dead")?,
+            })
+        })
+        .await
+    }
+
+    async fn forget(&self, before: Position, limit: usize) -> Result<usize, StoreError> {
+        self.ask(async |client| {
+            let forget = client.prepare_cached(FORGET).await?;
+            let gone = client.execute(&forget, &[&place(before), &clamp(limit)]).await?;
+            Ok(usize::try_from(gone).unwrap_or(usize::MAX))
+        })
+        .await
+    }
+
+    async fn hold(&self, holder: TokenHolder) -> Result<(), StoreError> {
+        let units: Vec<&str> = holder.units.iter().map(UnitId::as_str).collect();
+        let roles: Vec<&str> = holder.roles.iter().map(Role::as_str).collect();
+        self.ask(async |client| {
+            let hold = client.prepare_cached(HOLD).await?;
+            let sweep = client.prepare_cached(SWEEP_HOLDERS).await?;
+            let user = holder.user.as_str();
+            try_join(
+                client.execute(&hold, &[&user, &units, &roles, &moment(holder.until)]),
+                client.execute(&sweep, &[&HOLDERS_SWEPT]),
+            )
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn holders(&self, users: &[UserId]) -> Result<Vec<TokenHolder>, StoreError> {
+        let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+        self.ask(async |client| {
+            let holders = client.prepare_cached(HOLDERS).await?;
+            let rows = client.query(&holders, &[&users]).await?;
+            rows.iter().map(holder).collect()
+        })
+        .await
+    }
+}
