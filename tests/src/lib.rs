@@ -1,5 +1,5 @@
 //! What the tests stand on: the service as a process, the servers that it uses as processes that can be killed, scripts
-//! of other ecosystems, an event-stream parser.
+//! of other ecosystems, an event-stream parser, a stand-in for Ably.
 
 mod certificate;
 pub mod forwarder;
@@ -13,6 +13,7 @@ pub mod script;
 pub mod seed;
 pub mod server;
 mod shared;
+pub mod standin;
 pub mod token;
 pub mod whatwg;
 pub mod wire_cut;
