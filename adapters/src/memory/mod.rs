@@ -1,11 +1,13 @@
 //! Adapters that live in this process alone: what a small deployment runs, and what tests run on.
 
 mod bus;
+mod limiter;
 mod registry;
 mod settings;
 mod store;
 
 pub use bus::MemoryBus;
+pub use limiter::MemoryLimiter;
 pub use registry::MemoryRegistry;
 pub use settings::MemorySettings;
 pub use store::{MemoryStore, MemoryStoreConfig};

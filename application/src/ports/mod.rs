@@ -2,6 +2,7 @@
 
 mod ably;
 mod bus;
+mod limiter;
 mod probe;
 mod registry;
 mod settings;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
+pub use limiter::{BUDGETS_MAX, Budget, Limiter, LimiterUnavailable, Reach};
 pub use probe::{NotServing, Part, Probe};
 pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
 pub use settings::{Document, Settings, SettingsError, Version};
@@ -32,6 +34,6 @@ pub use wire::{Encoder, Format, Message, Ready};
 
 #[cfg(feature = "testing")]
 pub use self::{
-    ably::MockAblySigner, bus::MockBus, probe::MockProbe, registry::MockRegistry, settings::MockSettings,
-    store::MockStore, tokens::MockTokens, transport::MockTransport,
+    ably::MockAblySigner, bus::MockBus, limiter::MockLimiter, probe::MockProbe, registry::MockRegistry,
+    settings::MockSettings, store::MockStore, tokens::MockTokens, transport::MockTransport,
 };
