@@ -18,6 +18,7 @@ mod crash;
 mod encoder;
 mod failover;
 mod hub;
+mod limits;
 mod outages;
 mod outside;
 mod redis_alone;
