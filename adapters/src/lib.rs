@@ -8,6 +8,7 @@ pub mod buses;
 mod delay;
 pub mod hub;
 pub mod jwt;
+pub mod limiters;
 pub mod memory;
 pub mod metrics;
 pub mod postgres;

@@ -44,6 +44,7 @@ pub struct Metrics {
     heartbeats_missed: IntCounter,
     full: IntCounterVec,
     degraded: IntGaugeVec,
+    limited: IntCounterVec,
     tokens_refused: IntCounterVec,
     ably_tokens: IntCounterVec,
     ably_tokens_refused: IntCounterVec,
@@ -131,6 +132,7 @@ impl Metrics {
                     &["part"],
                 ),
             )?,
+            limited: limited(r)?,
             tokens_refused: counters(r, "tokens_refused_total", "Tokens refused, by reason.", "reason")?,
             ably_tokens: counters(
                 r,
@@ -191,6 +193,11 @@ impl Observer for Metrics {
             Observation::Full(bound) => count(&self.full, bound),
             Observation::Degraded(part) => set(&self.degraded, part, 1),
             Observation::Recovered(part) => set(&self.degraded, part, 0),
+            Observation::Limited { action, of } => {
+                if let Ok(counter) = self.limited.get_metric_with_label_values(&[action, of]) {
+                    counter.inc();
+                }
+            }
             Observation::TokenRefused(reason) => count(&self.tokens_refused, reason),
             Observation::AblyTokenIssued(form) => count(&self.ably_tokens, form),
             Observation::AblyTokenRefused(reason) => count(&self.ably_tokens_refused, reason),
@@ -278,6 +285,12 @@ fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, Me
 fn counters(registry: &Registry, name: &str, help: &str, label: &str) -> Result<IntCounterVec, MetricsError> {
     let options = Opts::new(format!("arauto_{name}"), help);
     registered(registry, IntCounterVec::new(options, &[label]))
+}
+
+fn limited(registry: &Registry) -> Result<IntCounterVec, MetricsError> {
+    let help = "Requests refused because there were too many, by action and by whose budget was used up.";
+    let options = Opts::new("arauto_rate_limited_total", help);
+    registered(registry, IntCounterVec::new(options, &["action", "of"]))
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, MetricsError> {

@@ -3,6 +3,7 @@
 mod ably;
 mod backends;
 mod commands;
+mod limits;
 mod on_redis;
 mod tokens;
 
@@ -18,6 +19,7 @@ use adapters::system::{SystemClock, SystemEntropy, SystemIds};
 use anyhow::{Context as _, bail};
 use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
+use application::limits::Limits;
 use application::ports::{
     Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Probe, Registry, Seal, Settings, Store,
     Streams, Tokens,
@@ -100,6 +102,7 @@ struct Ports {
     bus: Arc<dyn Bus>,
     registry: Arc<dyn Registry>,
     settings: Arc<dyn Settings>,
+    limits: Arc<Limits>,
     probes: Vec<Arc<dyn Probe>>,
     rights: Arc<Rights>,
     seal: Arc<dyn Seal>,
@@ -136,6 +139,7 @@ impl Ports {
             bus: shared.bus,
             registry: shared.registry,
             settings: shared.settings,
+            limits: limits::limits(config, shared.limiter, &observer),
             probes: shared.probes,
             rights: Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?)),
             seal: Arc::new(AeadSeal::new(&seal_key, Arc::clone(&entropy))?),
@@ -273,6 +277,7 @@ impl Node {
             in_force: 0,
         };
         tasks.spawn(follower.run(hub.settings_changes(), cancel.clone()));
+        tasks.spawn(limits::follower(&ports).run(hub.settings_changes(), cancel.clone()));
         let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());
         tasks.spawn(work);
         let room = Arc::new(ports.room(config));
@@ -292,6 +297,7 @@ impl Node {
             heartbeat: Arc::clone(&heartbeat),
             inbox: Arc::clone(&inbox),
             renew: Arc::clone(&renew),
+            limits: Arc::clone(&ports.limits),
             session_warning: config.streams.session_warning,
             tasks: tasks.clone(),
         });
@@ -306,6 +312,8 @@ impl Node {
             heartbeat,
             renew,
             tickets: ports.tickets(),
+            settings: limits::change(&ports),
+            limits: ports.limits,
             ably_tokens,
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),

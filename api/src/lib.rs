@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 mod follow;
 pub mod http;
+mod limits;
 pub mod logging;
 pub mod openapi;
 pub mod server;

@@ -20,19 +20,28 @@ repeated.
 Errors are problems as RFC 9457 defines them. Their `type` is stable, and its address has a page. Every answer carries \
 `x-request-id`; quote it when you ask for help. Answers are not to be cached unless they say so. Fields that a request \
 does not know are refused; parameters that an address does not know are ignored. Clients ignore fields and events that \
-they do not know.";
+they do not know.
+
+How often anybody may do something is limited, over any sixty seconds. Answers to requests that were counted say by \
+`RateLimit-Limit` how many are answered, by `RateLimit-Remaining` how many of them are left, and by `RateLimit-Reset` in \
+how many seconds there are more; 429 says by `Retry-After` when to come back. Coming back early costs nothing.";
 
 /// The groups in the order in which people meet them.
 const GROUPS: [&str; 5] = ["publish", "inbox", "streams", "operations", "development"];
 
 /// Schemas of requests, whose unknown fields are refused.
-const CLOSED: [&str; 7] = [
+const CLOSED: [&str; 12] = [
+    "AddressLimits",
+    "Allowance",
     "Audience",
     "Batch",
     "BatchItem",
     "Draft",
     "HeartbeatReply",
     "Identity",
+    "LimitProfile",
+    "Limits",
+    "LimitsChange",
     "ReadAll",
 ];
 

@@ -12,6 +12,7 @@ pub mod error;
 pub mod housekeeping;
 pub mod import;
 pub mod inbox;
+pub mod limits;
 pub mod ports;
 pub mod publish;
 pub mod replay;

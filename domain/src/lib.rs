@@ -4,7 +4,7 @@
 //! arguments, and every type that can be built is valid. Read the modules in this order:
 //! [`ids`], [`time`], [`channel`], [`audience`], [`notification`], [`capability`], [`cursor`], [`event`],
 //! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`], [`breaker`],
-//! [`transport`], [`cohort`], [`rollout`], [`outbox`], [`policy`], [`guard`], [`safe`].
+//! [`transport`], [`cohort`], [`rollout`], [`outbox`], [`policy`], [`guard`], [`safe`], [`limit`].
 
 #![warn(missing_docs)]
 
@@ -19,6 +19,7 @@ pub mod event;
 pub mod guard;
 pub mod heartbeat;
 pub mod ids;
+pub mod limit;
 pub mod notification;
 pub mod outbox;
 pub mod policy;

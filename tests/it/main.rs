@@ -19,6 +19,7 @@ mod crash;
 mod encoder;
 mod failover;
 mod hub;
+mod limits;
 mod outages;
 mod outside;
 mod redis_alone;

@@ -1,12 +1,14 @@
 //! Adapters that live in this process alone: what a small deployment runs, and what tests run on.
 
 mod bus;
+mod limiter;
 mod outbox;
 mod registry;
 mod settings;
 mod store;
 
 pub use bus::MemoryBus;
+pub use limiter::MemoryLimiter;
 pub use outbox::MemoryOutbox;
 pub use registry::MemoryRegistry;
 pub use settings::MemorySettings;

@@ -101,6 +101,13 @@ fn every_observation_moves_its_own_metric_and_no_other() {
             &[("arauto_degraded{part=\"registry\"}", 1)],
         ),
         (
+            Observation::Limited {
+                action: "stream",
+                of: "person",
+            },
+            &[("arauto_rate_limited_total{action=\"stream\",of=\"person\"}", 1)],
+        ),
+        (
             Observation::AblyTokenIssued("jwt"),
             &[("arauto_ably_tokens_total{form=\"jwt\"}", 1)],
         ),

@@ -1,7 +1,8 @@
-//! Redis: the store, the fast bus, presence and tickets, settings. One instance, or a primary that Sentinels name; no cluster.
+//! Redis: the store, the fast bus, presence and tickets, limits, settings. One instance, or a primary that Sentinels name; no cluster.
 
 mod bus;
 mod connect;
+mod limiter;
 mod link;
 mod probe;
 mod registry;
@@ -10,6 +11,7 @@ mod store;
 
 pub use bus::{Own, RedisBus};
 pub use connect::{ConnectError, Server};
+pub use limiter::RedisLimiter;
 pub use probe::RedisProbe;
 pub use registry::RedisRegistry;
 pub use settings::RedisSettings;

@@ -10,13 +10,13 @@ use adapters::redis::{Own, RedisBus, RedisProbe, RedisRegistry, Server};
 use adapters::registries::Registries;
 use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::{Context as _, bail};
-use application::ports::{Bus, Clock, Entropy, Observer, Probe, Registry, Settings, Store};
+use application::ports::{Bus, Clock, Entropy, Limiter, Observer, Probe, Registry, Settings, Store};
 use application::settings::ChangeSettings;
 use domain::ids::NodeId;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::node_id;
+use super::{limits, node_id};
 use crate::config::{Config, HistoryConfig, StoreKind};
 
 /// The parts that nodes share.
@@ -25,6 +25,7 @@ pub(super) struct Backends {
     pub(super) bus: Arc<dyn Bus>,
     pub(super) registry: Arc<dyn Registry>,
     pub(super) settings: Arc<dyn Settings>,
+    pub(super) limiter: Arc<dyn Limiter>,
     /// What is connected beside the store, and could be done without.
     pub(super) probes: Vec<Arc<dyn Probe>>,
 }
@@ -62,6 +63,7 @@ impl Backends {
                 Arc::clone(around.observer),
             )),
             settings: Arc::new(MemorySettings::default()),
+            limiter: limits::own(around),
             probes: Vec::new(),
         }
     }
@@ -84,12 +86,14 @@ impl Backends {
         let presence = Arc::new(PgRegistry::start(&database, around.node, observer, life)?);
         let mut registry: Arc<dyn Registry> = Arc::clone(&presence) as Arc<dyn Registry>;
         let mut probes: Vec<Arc<dyn Probe>> = Vec::new();
+        let mut limiter = limits::own(around);
         if let Some(server) = redis(config)? {
             let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
             let hears = fast.hears();
             buses = buses.with_copies(Arc::new(fast), hears);
             let fast = RedisRegistry::start(&server, around.node, observer, life);
             registry = Arc::new(Registries::new(Arc::new(fast), presence, Arc::clone(observer)));
+            limiter = limits::shared(&server, around);
             probes.push(Arc::new(RedisProbe::new(&server)));
         }
         Ok(Self {
@@ -97,6 +101,7 @@ impl Backends {
             bus: Arc::new(buses),
             registry,
             settings: Arc::new(PgSettings::open(&database)?),
+            limiter,
             probes,
         })
     }

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use application::ports::{Entropy, Observer};
 
 use super::backends::{Backends, Surroundings, redis};
+use super::limits;
 use crate::config::{Config, HistoryConfig};
 
 /// Opens everything in one Redis. A node hears itself through memory, and the others by copies.
@@ -24,6 +25,7 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
         bus: Arc::new(buses),
         registry: Arc::new(RedisRegistry::start(&server, around.node, observer, life)),
         settings: Arc::new(RedisSettings::new(&server)),
+        limiter: limits::shared(&server, around),
         // Redis is the store itself.
         probes: Vec::new(),
     })

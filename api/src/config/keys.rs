@@ -106,7 +106,8 @@ keys! {
         /// The database, needed by the store `postgres`. With `?sslmode=require` every connection is encrypted and the
         /// certificate verified, by the machine's authorities or those in the PEM file of `&sslrootcert=`.
         DATABASE_URL: Secret = secret("none"), Kept::Postgres;
-        /// The Redis server, needed by the store `redis`; with `postgres` it adds a faster bus between nodes.
+        /// The Redis server, needed by the store `redis`; with `postgres` it adds a faster bus between nodes, and limits
+        /// that they share: docs/limits.md.
         REDIS_URL: Secret = secret("none"), Kept::Redis;
         /// How many streams are caught up from the store at the same time; the others wait their turn.
         STORE_REPLAYS: u64 = value("4"), Count(1..=256);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use application::ports::{Durability, Part, StreamsReport};
+use application::ports::{Durability, Part, Reach, StreamsReport};
 use domain::cursor::Cursor;
 use poem::http::StatusCode;
 use poem::web::Data;
@@ -17,7 +17,7 @@ use tokio::join;
 use tokio::time::timeout;
 
 use super::answer::{Answer, json_response};
-use super::problem::{CALLER, Kind, Outcome, causes};
+use super::problem::{CREDENTIALS, Kind, Outcome, causes};
 use super::request::{FromTexts, MaybeCaller, Named, once};
 use super::schema::CursorText;
 use super::{Group, Services, schema};
@@ -26,7 +26,7 @@ use super::{Group, Services, schema};
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 causes! {
-    Examining = [CALLER];
+    Examining = [CREDENTIALS];
     ExaminingPart = [&[Kind::NotFound]];
 }
 
@@ -169,6 +169,9 @@ struct Parts {
     streams: Status,
     /// Whether Redis takes writes; the database stands in for it.
     redis: Status,
+    /// Whether limits hold for the whole cluster; `degraded` while this node keeps to its share of them, because Redis
+    /// is away, and `disabled` where they are switched off.
+    limits: Status,
 }
 
 impl Parts {
@@ -179,6 +182,11 @@ impl Parts {
             store,
             streams: Status::up_if(services.streams.report().tailing),
             redis,
+            limits: match services.limits.reach() {
+                Some(Reach::Whole) => Status::Up,
+                Some(Reach::Share { .. }) => Status::Degraded,
+                None => Status::Disabled,
+            },
         }
     }
 
@@ -186,7 +194,7 @@ impl Parts {
         let needed = [self.node, self.store, self.streams];
         if needed.contains(&Status::Down) {
             Status::Down
-        } else if self.redis == Status::Down {
+        } else if self.redis == Status::Down || self.limits == Status::Degraded {
             Status::Degraded
         } else {
             Status::Up

@@ -13,6 +13,7 @@ mod docs;
 mod edge;
 mod health;
 mod inbox;
+mod limits;
 mod metrics;
 mod notification;
 mod problem;
@@ -32,11 +33,13 @@ use std::sync::Arc;
 
 use application::ably_tokens::AblyTokens;
 use application::inbox::Inbox;
+use application::limits::Limits;
 use application::ports::{Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
+use application::settings::ChangeSettings;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::tickets::Tickets;
 use poem::endpoint::BoxEndpoint;
@@ -75,6 +78,10 @@ pub struct Services {
     pub renew: Arc<Renew>,
     /// Issues and redeems tickets.
     pub tickets: Tickets,
+    /// Holds everybody to the limits in force.
+    pub limits: Arc<Limits>,
+    /// Changes what is in force for the cluster.
+    pub settings: ChangeSettings,
     /// Issues tokens for Ably, where that is configured.
     pub ably_tokens: Option<AblyTokens>,
     /// Takes each WebSocket over.
@@ -136,6 +143,7 @@ type Groups = (
     replay::ReplayApi,
     health::HealthApi,
     metrics::MetricsApi,
+    limits::LimitsApi,
     docs::DocsApi,
     dev::DevApi,
 );
@@ -156,6 +164,7 @@ impl Api {
             replay::ReplayApi,
             health::HealthApi,
             metrics::MetricsApi,
+            limits::LimitsApi,
             docs::DocsApi(documents),
             dev::DevApi,
         ))

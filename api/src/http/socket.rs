@@ -1,5 +1,6 @@
 //! The WebSocket: who may open one. What is said on it is the business of whoever takes it over.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use application::ports::{Selection, TicketId};
@@ -12,8 +13,8 @@ use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::answer::empty_response;
-use super::edge::Origins;
-use super::problem::{CALLER, Kind, Outcome, Problem, TicketRefusal, causes, tickets_unavailable};
+use super::edge::{ClientAddress, Origins};
+use super::problem::{CREDENTIALS, Kind, Outcome, Problem, TicketRefusal, causes, tickets_unavailable};
 use super::request::{Asked, Faults, MaybeCaller, StreamCookie};
 use super::stream::{ChannelList, Shown, TicketText, redeem, resume};
 use super::{Group, Services};
@@ -28,6 +29,8 @@ pub struct SocketOpening {
     pub selection: Selection,
     /// Where it stands; the first frame may say so instead.
     pub resume: Resume,
+    /// Where it comes from; `None` when that cannot be told.
+    pub client: Option<IpAddr>,
 }
 
 /// Takes each WebSocket over.
@@ -39,7 +42,7 @@ pub trait Sockets: Send + Sync {
 
 causes! {
     Upgrading = [
-        CALLER,
+        CREDENTIALS,
         &[
             Kind::TicketInvalid,
             Kind::TicketExpired,
@@ -106,6 +109,7 @@ impl SocketApi {
             credentials,
             selection,
             resume,
+            client: ClientAddress::of(request, &services).0,
         };
         Ok(SocketAnswer(services.sockets.accept(request, opening)))
     }

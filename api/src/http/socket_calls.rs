@@ -1,15 +1,18 @@
 //! What a WebSocket calls: the same use cases as the other addresses, for one stream's owner.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use application::error::Error;
 use application::inbox::Inbox;
+use application::limits::{Asking, Limited, Limits};
 use application::ports::{Format, TokenError, Tokens};
 use application::subscribe::{Heartbeat, Renew, StreamRequest, Subscribe, SubscribeError};
 use async_trait::async_trait;
 use domain::capability::Principal;
 use domain::ids::{ConnectionId, NotificationId};
+use domain::limit::Action;
 use domain::state::Mark;
 use domain::stream::{CloseReason, Resume, renew_before};
 use poem::http::StatusCode;
@@ -35,10 +38,28 @@ pub struct SocketCalls {
     pub inbox: Arc<Inbox>,
     /// Lets streams live on.
     pub renew: Arc<Renew>,
+    /// How often anybody may do what.
+    pub limits: Arc<Limits>,
     /// How long before its end a session is warned.
     pub session_warning: Duration,
     /// Where sockets are served.
     pub tasks: TaskTracker,
+}
+
+impl SocketCalls {
+    async fn turn(
+        &self,
+        client: Option<IpAddr>,
+        person: Option<&Principal>,
+        action: Action,
+    ) -> Result<(), Limited> {
+        let asking = Asking {
+            client,
+            person,
+            action,
+        };
+        self.limits.admit(asking).await.map(drop)
+    }
 }
 
 impl Sockets for Arc<SocketCalls> {
@@ -87,12 +108,15 @@ impl Door for SocketDoor {
         let known = self.opening.credentials.clone();
         let (principal, ticket, resume) = match (hello, known) {
             (Some(hello), _) => {
-                let principal = self
-                    .calls
-                    .tokens
-                    .verify(hello.token.as_str())
-                    .await
-                    .map_err(unverified)?;
+                let principal = match self.calls.tokens.verify(hello.token.as_str()).await {
+                    Ok(principal) => principal,
+                    Err(error) => {
+                        if error != TokenError::KeysUnavailable {
+                            let _counted = self.calls.turn(self.opening.client, None, Action::Stream).await;
+                        }
+                        return Err(unverified(error));
+                    }
+                };
                 let resume = if hello.resume == Resume::Live {
                     self.opening.resume
                 } else {
@@ -103,6 +127,13 @@ impl Door for SocketDoor {
             (None, Some((principal, ticket))) => (principal, ticket, self.opening.resume),
             (None, None) => return Err(refused(Kind::TokenMissing, CloseCode::Unauthorised)),
         };
+        let client = self.opening.client;
+        if let Err(Limited(left)) = self.calls.turn(client, Some(&principal), Action::Stream).await {
+            return Err(NotOpened::Closing {
+                reason: CloseReason::RateLimited,
+                after: left.reset,
+            });
+        }
         let selection = self.opening.selection.clone();
         let request = StreamRequest {
             selection,
@@ -119,6 +150,7 @@ impl Door for SocketDoor {
         let session = Arc::new(SocketSession {
             calls: Arc::clone(&self.calls),
             connection: subscription.connection(),
+            client,
             principal: Mutex::new(principal),
         });
         Ok(Opened {
@@ -132,6 +164,7 @@ impl Door for SocketDoor {
 struct SocketSession {
     calls: Arc<SocketCalls>,
     connection: ConnectionId,
+    client: Option<IpAddr>,
     /// Replaced by a renewal; never held over an await.
     principal: Mutex<Arc<Principal>>,
 }
@@ -140,11 +173,21 @@ impl SocketSession {
     fn principal(&self) -> Arc<Principal> {
         Arc::clone(&self.principal.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// Takes a turn for an operation, of the same budgets as the address of the same effect.
+    async fn turn(&self, action: Action) -> Result<(), socket::Problem> {
+        let taken = self
+            .calls
+            .turn(self.client, Some(&self.principal()), action)
+            .await;
+        taken.map_err(said)
+    }
 }
 
 #[async_trait]
 impl Session for SocketSession {
     async fn heartbeat(&self, sequence: u64) -> Result<(), socket::Problem> {
+        self.turn(Action::Heartbeat).await?;
         self.calls
             .heartbeat
             .run(&self.principal(), self.connection, sequence)
@@ -153,11 +196,13 @@ impl Session for SocketSession {
     }
 
     async fn mark(&self, id: NotificationId, mark: Mark) -> Result<(), socket::Problem> {
+        self.turn(Action::Api).await?;
         let marked = self.calls.inbox.mark(&self.principal(), id, mark).await;
         marked.map(drop).map_err(said)
     }
 
     async fn renew(&self, token: Token) -> Result<SessionTimes, socket::Problem> {
+        self.turn(Action::Token).await?;
         let fresh = self
             .calls
             .tokens

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use application::error::Error;
+use application::limits::Limited;
 use application::ports::{Format, Message, Outgoing, Selection, Subscription};
 use application::subscribe::{CHANNELS_MAX, StreamRequest, SubscribeError};
 use bytes::Bytes;
@@ -16,12 +17,13 @@ use domain::stream::{CloseReason, Jitter, ReconnectSpread, Resume};
 use futures_core::Stream;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::web::Data;
-use poem::{Body, IntoResponse, Response};
+use poem::{Body, IntoResponse, Request, Response};
 use poem_openapi::registry::{MetaResponses, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::answer::{empty_response, text_response};
-use super::problem::{CALLER, Kind, Outcome, Problem, TicketRefusal, causes, token_missing};
+use super::edge::limit::stream_turn;
+use super::problem::{CREDENTIALS, Kind, Outcome, Problem, TicketRefusal, causes, token_missing};
 use super::request::{Asked, Faults, FromTexts, MaybeCaller, Sent, StreamCookie, once};
 use super::{Group, Services, schema};
 
@@ -29,7 +31,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 
 causes! {
     Streaming = [
-        CALLER,
+        CREDENTIALS,
         &[Kind::TicketInvalid, Kind::TicketExpired, Kind::TicketReplayed, Kind::InvalidRequest, Kind::Forbidden],
     ];
 }
@@ -52,13 +54,15 @@ impl StreamApi {
     /// need the cookie that came with it. A token is never taken from the address.
     ///
     /// A native `EventSource` gives up for ever on any status but 200. So what passes by itself (overload, a store
-    /// that is away) is answered 200 with `retry:`, `closing` and the end of the stream; only bad credentials and bad
-    /// parameters are a problem, and 204 is for streams that were closed for good.
+    /// that is away, too many streams opened within a minute) is answered 200 with `retry:`, `closing` and the end of
+    /// the stream; only bad credentials and bad parameters are a problem, and 204 is for streams that were closed for
+    /// good.
     #[oai(path = "/v1/stream", method = "get", operation_id = "stream")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the address")]
     async fn stream(
         &self,
         services: Data<&Arc<Services>>,
+        request: &Request,
         caller: MaybeCaller,
         cookie: StreamCookie,
         /// A ticket, where no header can be sent.
@@ -84,19 +88,28 @@ impl StreamApi {
             (Some(principal), _) => (principal, None),
             (None, Some(TicketText(ticket))) => match redeem(&services, &ticket, &cookie).await {
                 Ok(redeemed) => (redeemed.principal, Some(redeemed.ticket)),
-                Err(TicketRefusal::Problem(problem)) => return Err(problem.into()),
+                Err(TicketRefusal::Problem(problem)) => {
+                    let _counted = stream_turn(&services, request, None).await;
+                    return Err(problem.into());
+                }
                 Err(TicketRefusal::Ended) => return Ok(StreamAnswer::Ended),
                 Err(TicketRefusal::Later) => return Ok(later(&services)),
             },
-            (None, None) => return Err(token_missing().into()),
+            (None, None) => {
+                let _counted = stream_turn(&services, request, None).await;
+                return Err(token_missing().into());
+            }
         };
-        let request = StreamRequest {
+        if let Err(Limited(left)) = stream_turn(&services, request, Some(&principal)).await {
+            return Ok(closing(&services, CloseReason::RateLimited, left.reset));
+        }
+        let wanted = StreamRequest {
             selection,
             resume: resume(header, address),
             format: Format::Sse,
             ticket,
         };
-        Ok(open(&services, principal, request).await?)
+        Ok(open(&services, principal, wanted).await?)
     }
 }
 

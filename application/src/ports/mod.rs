@@ -2,6 +2,7 @@
 
 mod ably;
 mod bus;
+mod limiter;
 mod outbox;
 mod probe;
 mod registry;
@@ -15,6 +16,7 @@ mod wire;
 
 pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
+pub use limiter::{BUDGETS_MAX, Budget, Limiter, LimiterUnavailable, Reach};
 pub use outbox::{Backlog, DeliveryPage, DeliveryRow, Outbox, TokenHolder};
 pub use probe::{NotServing, Part, Probe};
 pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
@@ -34,6 +36,7 @@ pub use wire::{Encoder, Format, Message, Ready, Rendered};
 
 #[cfg(feature = "testing")]
 pub use self::{
-    ably::MockAblySigner, bus::MockBus, outbox::MockOutbox, probe::MockProbe, registry::MockRegistry,
-    settings::MockSettings, store::MockStore, tokens::MockTokens, transport::MockTransport,
+    ably::MockAblySigner, bus::MockBus, limiter::MockLimiter, outbox::MockOutbox, probe::MockProbe,
+    registry::MockRegistry, settings::MockSettings, store::MockStore, tokens::MockTokens,
+    transport::MockTransport,
 };

@@ -89,6 +89,13 @@ pub enum Observation {
     Degraded(&'static str),
     /// A part that others stood in for serves again; its name.
     Recovered(&'static str),
+    /// Somebody asked too often.
+    Limited {
+        /// The name of what for.
+        action: &'static str,
+        /// The name of whose budget was used up.
+        of: &'static str,
+    },
     /// A token was refused; the name of the reason.
     TokenRefused(&'static str),
     /// A token for Ably was given out; its form.

@@ -2,6 +2,7 @@
 
 mod bus;
 mod leases;
+mod limiter;
 mod over_postgres;
 mod over_redis;
 mod registry;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapters::redis::{Own, RedisBus, RedisRegistry, RedisSettings, Server};
-use application::ports::{Bus, Observer, Registry, Settings};
+use adapters::redis::{Own, RedisBus, RedisLimiter, RedisRegistry, RedisSettings, Server};
+use application::ports::{Bus, Limiter, Observer, Registry, Settings};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::ids::NodeId;
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::bus::BusFactory;
 use super::leases::{LeaseFactory, Node};
+use super::limiter::LimiterFactory;
 use super::registry::RegistryFactory;
 use super::settings::SettingsFactory;
 
@@ -164,5 +165,50 @@ impl LeaseFactory for OverRedis {
 impl SettingsFactory for OverRedis {
     async fn open(&self) -> [Arc<dyn Settings>; 2] {
         [0, 1].map(|_| Arc::new(RedisSettings::new(&self.server)) as _)
+    }
+}
+
+/// Time passes for limits when everything that was let through is older.
+const AGE: &str = r"
+    for _, key in ipairs(redis.call('KEYS', ARGV[1] .. 'limit:*')) do
+      local left = redis.call('PTTL', key) - ARGV[2]
+      local runs = cmsgpack.unpack(redis.call('GET', key))
+      for at = 1, #runs, 2 do
+        runs[at] = runs[at] - ARGV[2]
+      end
+      if left > 0 then
+        redis.call('SET', key, cmsgpack.pack(runs), 'PX', left)
+      else
+        redis.call('DEL', key)
+      end
+    end";
+
+impl OverRedis {
+    /// A thousand calls at once, on a machine that does much else, may take their time.
+    pub(super) fn limiter(&self, node: u32) -> Arc<RedisLimiter> {
+        Arc::new(RedisLimiter::patient(
+            &self.server,
+            NodeId(node),
+            Duration::from_secs(20),
+        ))
+    }
+
+    /// Begins tasks that end with the test.
+    pub(super) fn life(&self) -> (&TaskTracker, &CancellationToken) {
+        (&self.tasks, &self.cancel)
+    }
+}
+
+#[async_trait]
+impl LimiterFactory for OverRedis {
+    async fn open(&self) -> [Arc<dyn Limiter>; 2] {
+        [self.limiter(0), self.limiter(1)]
+    }
+
+    async fn advance(&self, by: Duration) {
+        let age = redis::Script::new(AGE);
+        let mut call = age.arg(&self.prefix);
+        call.arg(u64::try_from(by.as_millis()).unwrap());
+        call.invoke_async::<()>(&mut self.connect().await).await.unwrap();
     }
 }

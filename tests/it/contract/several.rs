@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters::buses::Buses;
-use adapters::memory::MemoryBus;
+use adapters::limiters::Limiters;
+use adapters::memory::{MemoryBus, MemoryLimiter};
 use adapters::redis::Own;
 use adapters::registries::Registries;
-use application::ports::{Bus, Registry};
-use application::testing::Unobserved;
+use application::ports::{Bus, Limiter, Registry};
+use application::testing::{SimClock, Unobserved};
 use async_trait::async_trait;
 use domain::time::Timestamp;
 use tokio_util::task::TaskTracker;
 
 use super::bus::BusFactory;
+use super::limiter::LimiterFactory;
 use super::over_postgres::{OverPostgres, over_postgres};
 use super::over_redis::{OverRedis, over_redis};
 use super::registry::RegistryFactory;
@@ -66,11 +68,33 @@ impl RegistryFactory for Several {
     }
 
     async fn advance(&self, by: Duration) {
-        self.redis.advance(by).await;
+        RegistryFactory::advance(&self.redis, by).await;
         self.postgres.advance(by).await;
     }
 
     async fn now(&self) -> Timestamp {
         RegistryFactory::now(&self.postgres).await
+    }
+}
+
+/// Limits that nodes share, with each node's own behind them.
+pub(super) struct SharedLimits(OverRedis);
+
+pub(super) async fn limiters() -> SharedLimits {
+    SharedLimits(over_redis().await)
+}
+
+#[async_trait]
+impl LimiterFactory for SharedLimits {
+    async fn open(&self) -> [Arc<dyn Limiter>; 2] {
+        [0, 1].map(|node| {
+            let own = MemoryLimiter::new(Arc::new(SimClock::new()), Arc::new(Unobserved));
+            let shared = self.0.limiter(node);
+            Limiters::start(shared, Arc::new(own), Arc::new(Unobserved), self.0.life()) as Arc<dyn Limiter>
+        })
+    }
+
+    async fn advance(&self, by: Duration) {
+        LimiterFactory::advance(&self.0, by).await;
     }
 }

@@ -1,5 +1,6 @@
 //! What nodes have between them dies, hangs and comes back: nobody waits for it, and nobody has to be restarted.
 
+pub(crate) mod limiters;
 mod postgres_bus;
 mod postgres_registry;
 mod redis_bus;

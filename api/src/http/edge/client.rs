@@ -6,18 +6,22 @@ use ipnet::IpNet;
 use poem::http::{HeaderMap, header};
 use poem::{FromRequest, Request, RequestBody, Result};
 
-use crate::http::services_of;
+use crate::http::{Services, services_of};
 
 /// The address that a request comes from; `None` when it cannot be told. Whoever is unknown has no privilege.
 pub(crate) struct ClientAddress(pub(crate) Option<IpAddr>);
 
 impl<'a> FromRequest<'a> for ClientAddress {
     async fn from_request(request: &'a Request, _body: &mut RequestBody) -> Result<Self> {
-        let services = services_of(request)?;
+        Ok(Self::of(request, services_of(request)?))
+    }
+}
+
+impl ClientAddress {
+    /// Finds out where a request comes from.
+    pub(crate) fn of(request: &Request, services: &Services) -> Self {
         let peer = request.remote_addr().as_socket_addr().map(SocketAddr::ip);
-        Ok(Self(peer.and_then(|peer| {
-            client_address(peer, request.headers(), &services.config.trusted_proxies)
-        })))
+        Self(peer.and_then(|peer| client_address(peer, request.headers(), &services.config.trusted_proxies)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happens to every request and every answer, whatever they are about.
 
 mod client;
+pub(crate) mod limit;
 mod methods;
 mod origins;
 mod request_id;
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 use tracing::Instrument as _;
 
 pub(crate) use self::client::ClientAddress;
+use self::limit::Told;
 pub(crate) use self::methods::{Methods, RoutePattern};
 pub(crate) use self::origins::{Origins, is_loopback_host};
 use super::Services;
@@ -50,13 +52,14 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         }
     }
 
-    async fn answer(&self, mut request: Request, request_id: &str) -> Response {
+    async fn answer(&self, mut request: Request, request_id: &str, told: Told) -> Response {
         if let Some(answer) = self.origins.preflight(request.method(), request.headers()) {
             return answer.unwrap_or_else(|problem| problem.into_answer(Form::Problem, request_id));
         }
         let form = Form::at(request.uri().path());
         request.set_data(Arc::clone(&self.services));
         request.set_data(Arc::clone(&self.origins));
+        request.set_data(told);
         // Streams answer at once and go on afterwards; whatever takes longer hangs on somebody who does not answer.
         let limit = self.services.config.request_timeout;
         let answer = timeout(limit, AssertUnwindSafe(self.inner.call(request)).catch_unwind()).await;
@@ -78,8 +81,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         problem.into_answer(form, request_id)
     }
 
-    fn finish(&self, request_headers: &HeaderMap, request_id: &str, response: &mut Response) {
+    fn finish(&self, request_headers: &HeaderMap, request_id: &str, told: &Told, response: &mut Response) {
         let headers = response.headers_mut();
+        told.write(headers);
         if let Ok(value) = HeaderValue::from_str(request_id) {
             headers.insert("x-request-id", value);
         }
@@ -131,8 +135,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             status = tracing::field::Empty,
             duration_ms = tracing::field::Empty,
         );
-        let mut response = self.answer(request, &request_id).instrument(span.clone()).await;
-        self.finish(&request_headers, &request_id, &mut response);
+        let told = Told::default();
+        let answering = self.answer(request, &request_id, told.clone());
+        let mut response = answering.instrument(span.clone()).await;
+        self.finish(&request_headers, &request_id, &told, &mut response);
         let duration = self.services.clock.uptime().saturating_sub(started);
         self.report(&response, &span, duration);
         Ok(response)

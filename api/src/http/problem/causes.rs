@@ -38,6 +38,17 @@ pub(crate) const CALLER: &[Kind] = &[
     Kind::TokenExpired,
     Kind::SubjectNotAddressable,
     Kind::TooManyMemberships,
+    Kind::RateLimited,
+    Kind::Unavailable,
+];
+
+/// The same for operations that are not limited, or say so in-band.
+pub(crate) const CREDENTIALS: &[Kind] = &[
+    Kind::TokenMissing,
+    Kind::TokenInvalid,
+    Kind::TokenExpired,
+    Kind::SubjectNotAddressable,
+    Kind::TooManyMemberships,
     Kind::Unavailable,
 ];
 

@@ -1,6 +1,7 @@
 //! Which problem each error is.
 
 use application::error::Error;
+use application::limits::Limited;
 use application::ports::{Refusal, StoreError, TokenError};
 use application::tickets::TicketError;
 use poem::http::StatusCode;
@@ -37,6 +38,13 @@ impl From<Error> for Problem {
                 Self::new(Kind::Unavailable, detail).retry_after(retry_after)
             }
         }
+    }
+}
+
+impl From<Limited> for Problem {
+    fn from(limited: Limited) -> Self {
+        let left = limited.0;
+        Self::new(Kind::RateLimited, limited.to_string()).limited(left.limit, left.reset)
     }
 }
 

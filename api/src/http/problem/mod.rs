@@ -17,7 +17,7 @@ use poem_openapi::types::Example;
 use serde::Serialize;
 
 pub(crate) use self::ably::{ABLY_ERROR_CODE, AblyProblemDocument, Form};
-pub(crate) use self::causes::{CALLER, Causes, Fails, JSON_BODY, STORE, causes};
+pub(crate) use self::causes::{CALLER, CREDENTIALS, Causes, Fails, JSON_BODY, STORE, causes};
 pub(in crate::http) use self::from::{
     KEYS_RETRY_AFTER, TicketRefusal, tickets_unavailable, token_missing, token_refusal,
 };
@@ -97,10 +97,9 @@ impl Problem {
 
     /// Says how many a minute are answered, and when to try again.
     pub(crate) fn limited(self, limit: u32, after: Duration) -> Self {
-        let seconds = HeaderValue::from(whole_seconds(after));
-        self.with(LIMIT, HeaderValue::from(limit))
-            .with(REMAINING, HeaderValue::from(0))
-            .with(RESET, seconds)
+        let said = limit_headers(limit, 0, after);
+        said.into_iter()
+            .fold(self, |problem, (name, value)| problem.with(name, value))
             .retry_after(after)
     }
 
@@ -168,6 +167,15 @@ impl Problem {
         }
         response
     }
+}
+
+/// Says how many a minute are answered, how many of them are left, and when more are.
+pub(crate) fn limit_headers(limit: u32, remaining: u32, reset: Duration) -> [(HeaderName, HeaderValue); 3] {
+    [
+        (LIMIT, HeaderValue::from(limit)),
+        (REMAINING, HeaderValue::from(remaining)),
+        (RESET, HeaderValue::from(whole_seconds(reset))),
+    ]
 }
 
 /// Rounds up: nobody comes back too early.

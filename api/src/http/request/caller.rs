@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use application::ports::Observation;
+use application::ports::{Observation, TokenError};
 use domain::capability::Principal;
 use poem::http::{HeaderMap, header};
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
+use crate::http::edge::limit::admit;
 use crate::http::problem::{Problem, token_missing, token_refusal};
 use crate::http::services_of;
 
@@ -38,7 +39,11 @@ impl<'a> ApiExtractor<'a> for Caller {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        Ok(Self(verify(request).await?.ok_or_else(token_missing)?))
+        if let Some(principal) = verify(request).await? {
+            return Ok(Self(principal));
+        }
+        admit(request, None).await?;
+        Err(token_missing().into())
     }
 }
 
@@ -93,11 +98,18 @@ async fn verify(request: &Request) -> Result<Option<Arc<Principal>>> {
     };
     let services = services_of(request)?;
     match services.tokens.verify(token).await {
-        Ok(principal) => Ok(Some(Arc::new(principal))),
+        Ok(principal) => {
+            admit(request, Some(&principal)).await?;
+            Ok(Some(Arc::new(principal)))
+        }
         Err(error) => {
             services
                 .observer
                 .saw(&Observation::TokenRefused(token_refusal(&error)));
+            // Keys that cannot be fetched are no fault of whoever shows a token.
+            if error != TokenError::KeysUnavailable {
+                admit(request, None).await?;
+            }
             Err(Problem::from(error).into())
         }
     }

@@ -46,7 +46,8 @@ async fn a_node_that_is_well_says_so() {
             "{address}"
         );
     }
-    let parts = json!({ "node": "up", "store": "up", "streams": "up", "redis": "disabled" });
+    let parts =
+        json!({ "node": "up", "store": "up", "streams": "up", "redis": "disabled", "limits": "disabled" });
     assert_eq!(
         client.get("/health").send().await.json(),
         json!({ "status": "up", "parts": parts })

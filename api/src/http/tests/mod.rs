@@ -5,6 +5,7 @@ mod conformance;
 mod headers;
 mod health;
 mod inbox;
+mod limits;
 mod pages;
 mod publish;
 mod streams;

@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use application::ably_tokens::{AblyTokens, Limit};
 use application::inbox::Inbox;
+use application::limits::{Limits, Rules};
 use application::ports::{
-    AblySigner, Bus, MockBus, MockRegistry, MockStore, OpenError, OpenStream, Outgoing, Probe, Sanitizer,
-    Seal, Store, Streams, StreamsReport, Subscription, TokenError, Tokens, Unsubscribed,
+    AblySigner, Bus, Limiter, MockBus, MockRegistry, MockSettings, MockStore, OpenError, OpenStream,
+    Outgoing, Probe, Sanitizer, Seal, Store, Streams, StreamsReport, Subscription, TokenError, Tokens,
+    Unsubscribed,
 };
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
 use application::room::Room;
+use application::settings::ChangeSettings;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::testing::{CountingIds, SeededEntropy, SimClock, Unobserved};
 use application::tickets::Tickets;
@@ -38,6 +41,9 @@ pub(crate) struct World {
     pub(super) registry: MockRegistry,
     pub(super) probes: Vec<Arc<dyn Probe>>,
     pub(super) ably: Option<Arc<dyn AblySigner>>,
+    pub(super) limiter: Option<Arc<dyn Limiter>>,
+    pub(super) rules: Option<Rules>,
+    pub(super) settings: MockSettings,
     pub(super) streams: Arc<FakeStreams>,
     pub(super) sockets: Arc<FakeSockets>,
     pub(super) clock: Arc<SimClock>,
@@ -62,6 +68,9 @@ impl World {
             registry,
             probes: Vec::new(),
             ably: None,
+            limiter: None,
+            rules: None,
+            settings: MockSettings::new(),
             streams: Arc::default(),
             sockets: Arc::default(),
             clock: Arc::default(),
@@ -91,6 +100,8 @@ impl World {
             )
         });
         Client::new(Services {
+            limits: limits(self.limiter, self.rules),
+            settings: settings(self.settings, &store, &bus),
             publish: Publish {
                 store: Arc::clone(&store),
                 bus: Arc::clone(&bus),
@@ -164,6 +175,22 @@ impl World {
             metrics: Arc::new(|| "arauto_up 1\n".to_owned()),
             config: self.config,
         })
+    }
+}
+
+fn limits(limiter: Option<Arc<dyn Limiter>>, rules: Option<Rules>) -> Arc<Limits> {
+    let limits = Limits::new(limiter, Arc::new(Unobserved));
+    if let Some(rules) = rules {
+        limits.replace(rules);
+    }
+    Arc::new(limits)
+}
+
+fn settings(settings: MockSettings, store: &Arc<dyn Store>, bus: &Arc<dyn Bus>) -> ChangeSettings {
+    ChangeSettings {
+        settings: Arc::new(settings),
+        store: Arc::clone(store),
+        bus: Arc::clone(bus),
     }
 }
 

@@ -1,0 +1,57 @@
+//! What holds everybody to the limits.
+
+use std::sync::Arc;
+
+use adapters::limiters::Limiters;
+use adapters::memory::MemoryLimiter;
+use adapters::redis::{RedisLimiter, Server};
+use application::limits::Limits;
+use application::ports::{Limiter, Observer};
+use application::settings::ChangeSettings;
+
+use super::Ports;
+use super::backends::Surroundings;
+use crate::config::Config;
+use crate::limits::LimitsFollower;
+
+/// Opens a limiter of this node alone.
+pub(super) fn own(around: &Surroundings<'_>) -> Arc<dyn Limiter> {
+    Arc::new(MemoryLimiter::new(
+        Arc::clone(around.clock),
+        Arc::clone(around.observer),
+    ))
+}
+
+/// Opens the limiter that all nodes share in Redis, with this node's own behind it.
+pub(super) fn shared(server: &Server, around: &Surroundings<'_>) -> Arc<dyn Limiter> {
+    Limiters::start(
+        Arc::new(RedisLimiter::new(server, around.node)),
+        own(around),
+        Arc::clone(around.observer),
+        (around.tasks, around.cancel),
+    )
+}
+
+/// Wires the limits as they are built in; what the settings say comes with the follower.
+pub(super) fn limits(
+    config: &Config,
+    limiter: Arc<dyn Limiter>,
+    observer: &Arc<dyn Observer>,
+) -> Arc<Limits> {
+    let limiter = config.limits.rate_limit_enabled.then_some(limiter);
+    Arc::new(Limits::new(limiter, Arc::clone(observer)))
+}
+
+/// Wires what follows the limits in the settings.
+pub(super) fn follower(ports: &Ports) -> LimitsFollower {
+    LimitsFollower::new(Arc::clone(&ports.settings), Arc::clone(&ports.limits))
+}
+
+/// Wires what changes settings.
+pub(super) fn change(ports: &Ports) -> ChangeSettings {
+    ChangeSettings {
+        settings: Arc::clone(&ports.settings),
+        store: Arc::clone(&ports.store),
+        bus: Arc::clone(&ports.bus),
+    }
+}
