@@ -6,6 +6,7 @@ pub mod ably;
 mod bus;
 pub mod buses;
 mod delay;
+pub mod guarded;
 pub mod hub;
 pub mod jwt;
 pub mod limiters;

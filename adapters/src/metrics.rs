@@ -48,6 +48,9 @@ pub struct Metrics {
     tokens_refused: IntCounterVec,
     ably_tokens: IntCounterVec,
     ably_tokens_refused: IntCounterVec,
+    pushed: IntCounterVec,
+    push_duration: Histogram,
+    deliveries_ended: IntCounterVec,
     pruned_events: IntCounter,
     requests: IntCounterVec,
     request_duration: HistogramVec,
@@ -146,6 +149,28 @@ impl Metrics {
                 "Tokens for Ably refused, by reason.",
                 "reason",
             )?,
+            pushed: counters(
+                r,
+                "ably_publishes_total",
+                "Events sent to Ably, by what it came to.",
+                "outcome",
+            )?,
+            push_duration: registered(
+                r,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "arauto_ably_publish_duration_seconds",
+                        "Time that Ably took for the request with an event.",
+                    )
+                    .buckets(REQUEST_SECONDS.to_vec()),
+                ),
+            )?,
+            deliveries_ended: counters(
+                r,
+                "ably_deliveries_ended_total",
+                "Deliveries over Ably that ended, by how.",
+                "status",
+            )?,
             pruned_events: counter(r, "pruned_events_total", "Events dropped from the history.")?,
             requests: counters(
                 r,
@@ -201,6 +226,11 @@ impl Observer for Metrics {
             Observation::TokenRefused(reason) => count(&self.tokens_refused, reason),
             Observation::AblyTokenIssued(form) => count(&self.ably_tokens, form),
             Observation::AblyTokenRefused(reason) => count(&self.ably_tokens_refused, reason),
+            Observation::Pushed { outcome, took } => {
+                count(&self.pushed, outcome);
+                self.push_duration.observe(took.as_secs_f64());
+            }
+            Observation::DeliveryEnded(status) => count(&self.deliveries_ended, status),
             Observation::Pruned { events } => self.pruned_events.inc_by(wide(events)),
             Observation::Request { status, duration } => {
                 let (class, name) = status_names(status);

@@ -8,6 +8,7 @@
 
 pub mod ably_tokens;
 mod announce;
+pub mod deliver;
 pub mod error;
 pub mod housekeeping;
 pub mod import;

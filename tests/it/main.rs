@@ -16,6 +16,7 @@ mod cluster;
 mod config;
 mod contract;
 mod crash;
+mod deliver;
 mod encoder;
 mod failover;
 mod hub;

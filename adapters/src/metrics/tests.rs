@@ -112,6 +112,10 @@ fn every_observation_moves_its_own_metric_and_no_other() {
             &[("arauto_ably_tokens_total{form=\"jwt\"}", 1)],
         ),
         (
+            Observation::DeliveryEnded("done"),
+            &[("arauto_ably_deliveries_ended_total{status=\"done\"}", 1)],
+        ),
+        (
             Observation::AblyTokenRefused("limited"),
             &[("arauto_ably_tokens_refused_total{reason=\"limited\"}", 1)],
         ),
@@ -141,6 +145,27 @@ fn a_round_trip_is_counted_in_the_buckets_that_hold_it() {
         assert_eq!(moved.get(&series(le)), Some(&1.0), "{le}");
     }
     assert_eq!(moved.get("arauto_heartbeat_round_trip_seconds_sum"), Some(&0.1));
+}
+
+#[test]
+fn what_is_sent_to_ably_is_counted_by_outcome_and_timed() {
+    let moved = after(&[Observation::Pushed {
+        outcome: "accepted",
+        took: Duration::from_millis(3),
+    }]);
+    let value = |series: &str| moved.get(series).copied();
+    assert_eq!(
+        value("arauto_ably_publishes_total{outcome=\"accepted\"}"),
+        Some(1.0)
+    );
+    assert_eq!(
+        value("arauto_ably_publish_duration_seconds_bucket{le=\"0.0025\"}"),
+        None
+    );
+    assert_eq!(
+        value("arauto_ably_publish_duration_seconds_bucket{le=\"0.005\"}"),
+        Some(1.0)
+    );
 }
 
 #[test]

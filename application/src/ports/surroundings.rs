@@ -102,6 +102,15 @@ pub enum Observation {
     AblyTokenIssued(&'static str),
     /// A token for Ably was refused; the name of the reason.
     AblyTokenRefused(&'static str),
+    /// An event was sent over a pushed transport.
+    Pushed {
+        /// The name of the outcome.
+        outcome: &'static str,
+        /// How long the transport took.
+        took: Duration,
+    },
+    /// A delivery ended; the name of its status.
+    DeliveryEnded(&'static str),
     /// Pruning dropped events.
     Pruned {
         /// How many.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::breaker::BreakerState;
 use domain::channel::Channel;
 use domain::outbox::Outcome;
 use domain::transport::Transport as Kind;
@@ -35,6 +36,11 @@ pub struct Parcel {
 pub trait Transport: Send + Sync {
     /// Says which transport it is.
     fn kind(&self) -> Kind;
+
+    /// Says what becomes of the next call. A transport that stands behind no breaker lets every one through.
+    fn breaker(&self) -> BreakerState {
+        BreakerState::Closed
+    }
 
     /// Delivers a batch.
     async fn deliver(&self, batch: &[Parcel]) -> Vec<Outcome>;

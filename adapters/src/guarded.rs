@@ -1,0 +1,203 @@
+//! A circuit breaker around whatever crosses a network: while it is open, nobody waits for an answer that will not
+//! come.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use application::ports::{Clock, Parcel, Transport};
+use async_trait::async_trait;
+use domain::breaker::{Breaker, BreakerPolicy, BreakerState, CallOutcome, Permit, Refused};
+use domain::outbox::Outcome;
+use domain::transport::{Reason, Transport as Kind};
+
+/// A breaker that many calls share.
+struct Guard {
+    /// Never held across an await. Taken out and put back: it is a value.
+    breaker: Mutex<Option<Breaker>>,
+    policy: BreakerPolicy,
+    clock: Arc<dyn Clock>,
+}
+
+impl Guard {
+    fn new(policy: BreakerPolicy, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            breaker: Mutex::default(),
+            policy,
+            clock,
+        }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(Breaker) -> (Breaker, T)) -> T {
+        let mut kept = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let breaker = kept.take().unwrap_or_else(|| Breaker::new(self.policy));
+        let (breaker, answer) = change(breaker);
+        *kept = Some(breaker);
+        answer
+    }
+
+    fn state(&self) -> BreakerState {
+        let now = self.clock.now();
+        self.with(|breaker| {
+            let state = breaker.state(now);
+            (breaker, state)
+        })
+    }
+
+    fn permit(self: &Arc<Self>) -> Result<Call, Refused> {
+        let now = self.clock.now();
+        let permit = self.with(|breaker| breaker.before(now))?;
+        Ok(Call {
+            guard: Arc::clone(self),
+            permit: Some(permit),
+        })
+    }
+}
+
+/// A permitted call. One that is dropped was given up by its caller.
+struct Call {
+    guard: Arc<Guard>,
+    permit: Option<Permit>,
+}
+
+impl Call {
+    fn over(mut self, outcome: CallOutcome) {
+        self.tell(outcome);
+    }
+
+    fn tell(&mut self, outcome: CallOutcome) {
+        if let Some(permit) = self.permit.take() {
+            let now = self.guard.clock.now();
+            let before = self.guard.state();
+            self.guard
+                .with(|breaker| (breaker.after(permit, outcome, now), ()));
+            let state = self.guard.state();
+            if before.as_str() != state.as_str() {
+                tracing::warn!(
+                    part = "ably",
+                    before = before.as_str(),
+                    state = state.as_str(),
+                    "circuit breaker"
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.tell(CallOutcome::Abandoned);
+    }
+}
+
+/// A transport behind a circuit breaker. What it holds back is [`Outcome::Held`].
+pub struct GuardedTransport {
+    inner: Arc<dyn Transport>,
+    guard: Arc<Guard>,
+}
+
+impl GuardedTransport {
+    /// Stands in front of a transport.
+    pub fn new(inner: Arc<dyn Transport>, policy: BreakerPolicy, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            inner,
+            guard: Arc::new(Guard::new(policy, clock)),
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for GuardedTransport {
+    fn kind(&self) -> Kind {
+        self.inner.kind()
+    }
+
+    fn breaker(&self) -> BreakerState {
+        self.guard.state()
+    }
+
+    async fn deliver(&self, batch: &[Parcel]) -> Vec<Outcome> {
+        let call = match self.guard.permit() {
+            Ok(call) => call,
+            Err(Refused { retry_after }) => {
+                let by = Reason::BreakerOpen;
+                return vec![Outcome::Held { retry_after, by }; batch.len()];
+            }
+        };
+        let outcomes = self.inner.deliver(batch).await;
+        // Whatever it answers, it answers: only what it did not take in time, or could not, counts against it.
+        let failed = |outcome: &Outcome| matches!(outcome, Outcome::Transient { .. } | Outcome::Lost);
+        call.over(if outcomes.iter().any(failed) {
+            CallOutcome::Failure
+        } else {
+            CallOutcome::Success
+        });
+        outcomes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use application::ports::MockTransport;
+    use application::testing::SimClock;
+    use domain::channel::Channel;
+
+    use super::*;
+
+    const NOTHING: Duration = Duration::ZERO;
+
+    fn guarded(outcomes: Vec<Outcome>) -> (GuardedTransport, Arc<SimClock>) {
+        let (mut inner, clock) = (MockTransport::new(), Arc::new(SimClock::new()));
+        let mut outcomes = outcomes.into_iter();
+        inner
+            .expect_deliver()
+            .returning(move |_| vec![outcomes.next().expect("the breaker lets this call through")]);
+        let guarded = GuardedTransport::new(Arc::new(inner), BreakerPolicy::ABLY, clock.clone());
+        (guarded, clock)
+    }
+
+    async fn deliver(guarded: &GuardedTransport) -> Outcome {
+        let parcel = Parcel {
+            id: "8f3a-1".into(),
+            channel: Channel::System,
+            event: "notification",
+            data: "{}".into(),
+        };
+        guarded.deliver(&[parcel]).await.remove(0)
+    }
+
+    #[tokio::test]
+    async fn after_five_failures_nothing_is_sent_until_a_probe_succeeds() {
+        let transient = Outcome::Transient { retry_after: NOTHING };
+        let mut answers = vec![transient; 5];
+        answers.extend([transient, Outcome::Accepted, Outcome::Accepted]);
+        let (guarded, clock) = guarded(answers);
+        for _ in 0..5 {
+            assert_eq!(deliver(&guarded).await, transient);
+        }
+        let Outcome::Held { retry_after, by } = deliver(&guarded).await else {
+            panic!("it was sent")
+        };
+        assert_eq!((retry_after, by), (Duration::from_secs(60), Reason::BreakerOpen));
+        clock.advance(retry_after);
+        assert_eq!(deliver(&guarded).await, transient, "a probe");
+        assert!(
+            matches!(guarded.breaker(), BreakerState::Open { .. }),
+            "a failed probe reopens"
+        );
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(deliver(&guarded).await, Outcome::Accepted);
+        assert_eq!(deliver(&guarded).await, Outcome::Accepted);
+        assert_eq!(guarded.breaker(), BreakerState::Closed);
+    }
+
+    #[tokio::test]
+    async fn what_it_refuses_says_that_it_is_there() {
+        let refused = Outcome::Refused { code: 40_009 };
+        let (guarded, _) = guarded(vec![refused; 20]);
+        for _ in 0..20 {
+            assert_eq!(deliver(&guarded).await, refused);
+        }
+        assert_eq!(guarded.breaker(), BreakerState::Closed);
+    }
+}
