@@ -20,8 +20,6 @@ pub(super) const RINGING: Purpose = Purpose {
     statement: Duration::from_secs(2),
 };
 
-/// Between two rings: under load one tells of several commits.
-const PACE: Duration = Duration::from_millis(1);
 /// A database that does not take it is tried again with what is then new.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,11 +33,10 @@ pub(super) async fn ring(pool: Pool, node: Option<NodeId>, mut heads: watch::Rec
         let Some(cursor) = *heads.borrow_and_update() else {
             continue;
         };
-        let told = notify(&pool, head(cursor, node)).await;
-        if let Err(error) = &told {
+        if let Err(error) = notify(&pool, head(cursor, node)).await {
             tracing::debug!(%error, "other nodes were not told of a commit");
+            tokio::time::sleep(PAUSE).await;
         }
-        tokio::time::sleep(if told.is_ok() { PACE } else { PAUSE }).await;
     }
 }
 
