@@ -18,3 +18,5 @@ mod registry;
 pub mod sanitize;
 pub mod seal;
 pub mod system;
+
+pub use record::RolloutJson;

@@ -4,6 +4,7 @@ mod ably;
 mod bus;
 mod probe;
 mod registry;
+mod rollout;
 mod settings;
 mod store;
 mod streams;
@@ -16,6 +17,7 @@ pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, Abl
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
 pub use probe::{NotServing, Part, Probe};
 pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
+pub use rollout::{RolloutFormat, UnreadableRollout};
 pub use settings::{Document, Settings, SettingsError, Version};
 pub use store::{
     Acceptance, Accepted, ChannelsQuery, Digest, Durability, EventPage, Head, Idempotency, InboxItem,
