@@ -4,6 +4,7 @@ mod ably;
 mod backends;
 mod commands;
 mod on_redis;
+mod rollout;
 mod tokens;
 
 use std::path::Path;
@@ -39,7 +40,7 @@ use self::backends::{Backends, Surroundings};
 pub use self::commands::{begin_epoch, capabilities, import, migrate, mint, put_capabilities};
 use self::tokens::tokens;
 use crate::config::{Config, Mode};
-use crate::follow::Follower;
+use crate::follow::{Follower, follow};
 use crate::http::{HttpConfig, PublicUrl, Services, SocketCalls, routes};
 use crate::server::{Capacity, Ending, Options, Server, Shutdown};
 use crate::wire::WireEncoder;
@@ -273,6 +274,8 @@ impl Node {
             in_force: 0,
         };
         tasks.spawn(follower.run(hub.settings_changes(), cancel.clone()));
+        let rollout = rollout::Wiring::new(&ports);
+        tasks.spawn(follow(rollout.follow, hub.settings_changes(), cancel.clone()));
         let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());
         tasks.spawn(work);
         let room = Arc::new(ports.room(config));
@@ -307,6 +310,7 @@ impl Node {
             renew,
             tickets: ports.tickets(),
             ably_tokens,
+            rollout: rollout.administer,
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),
             config: http_config(config, &ready)?,

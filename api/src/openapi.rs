@@ -23,17 +23,29 @@ does not know are refused; parameters that an address does not know are ignored.
 they do not know.";
 
 /// The groups in the order in which people meet them.
-const GROUPS: [&str; 5] = ["publish", "inbox", "streams", "operations", "development"];
+const GROUPS: [&str; 6] = [
+    "publish",
+    "inbox",
+    "streams",
+    "administration",
+    "operations",
+    "development",
+];
 
 /// Schemas of requests, whose unknown fields are refused.
-const CLOSED: [&str; 7] = [
+const CLOSED: [&str; 12] = [
     "Audience",
     "Batch",
     "BatchItem",
+    "ChangeRollout",
     "Draft",
     "HeartbeatReply",
     "Identity",
     "ReadAll",
+    "ReleaseKillSwitch",
+    "RolloutOverrides",
+    "RolloutStage",
+    "ThrowKillSwitch",
 ];
 
 /// Writes the document, as it is kept in `openapi/openapi.yaml`.

@@ -4,6 +4,7 @@
 //! [`request`] what requests carry, [`problem`] every answer that is not what was asked for, and [`answer`] the rest.
 
 mod ably;
+mod admin;
 mod answer;
 mod config;
 mod connections;
@@ -37,6 +38,7 @@ use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
+use application::rollout::AdministerRollout;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::tickets::Tickets;
 use poem::endpoint::BoxEndpoint;
@@ -77,6 +79,8 @@ pub struct Services {
     pub tickets: Tickets,
     /// Issues tokens for Ably, where that is configured.
     pub ably_tokens: Option<AblyTokens>,
+    /// Shows and changes the rollout of Ably.
+    pub rollout: AdministerRollout,
     /// Takes each WebSocket over.
     pub sockets: Arc<dyn Sockets>,
     /// Verifies tokens.
@@ -117,6 +121,9 @@ pub(crate) enum Group {
     /// Live delivery: event streams, the WebSocket, tickets, and catching up; tokens for Ably.
     #[oai(rename = "streams")]
     Streams,
+    /// For administrators alone: the rollout of Ably and its kill switch.
+    #[oai(rename = "administration")]
+    Administration,
     /// How the service is.
     #[oai(rename = "operations")]
     Operations,
@@ -134,6 +141,7 @@ type Groups = (
     ably::AblyApi,
     connections::ConnectionsApi,
     replay::ReplayApi,
+    admin::RolloutApi,
     health::HealthApi,
     metrics::MetricsApi,
     docs::DocsApi,
@@ -154,6 +162,7 @@ impl Api {
             ably::AblyApi,
             connections::ConnectionsApi,
             replay::ReplayApi,
+            admin::RolloutApi,
             health::HealthApi,
             metrics::MetricsApi,
             docs::DocsApi(documents),

@@ -15,9 +15,11 @@ use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
+use application::rollout::AdministerRollout;
 use application::room::Room;
+use application::settings::ChangeSettings;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
-use application::testing::{CountingIds, SeededEntropy, SimClock, Unobserved};
+use application::testing::{CountingIds, Drawer, SeededEntropy, Shelf, SimClock, Unobserved};
 use application::tickets::Tickets;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,6 +43,8 @@ pub(crate) struct World {
     pub(super) streams: Arc<FakeStreams>,
     pub(super) sockets: Arc<FakeSockets>,
     pub(super) clock: Arc<SimClock>,
+    pub(super) settings: Arc<Drawer>,
+    pub(super) shelf: Arc<Shelf>,
     pub(super) config: HttpConfig,
 }
 
@@ -65,6 +69,8 @@ impl World {
             streams: Arc::default(),
             sockets: Arc::default(),
             clock: Arc::default(),
+            settings: Arc::default(),
+            shelf: Arc::default(),
             config: HttpConfig::default(),
         }
     }
@@ -137,12 +143,7 @@ impl World {
                 registry: Arc::clone(&registry),
                 bus: Arc::clone(&bus),
             }),
-            renew: Arc::new(Renew {
-                streams: Arc::clone(&streams),
-                registry: Arc::clone(&registry),
-                store: Arc::clone(&store),
-                bus,
-            }),
+            renew: Arc::new(renew(&streams, &registry, &store, &bus)),
             tickets: Tickets {
                 seal: Arc::new(Hex),
                 registry: Arc::clone(&registry),
@@ -150,6 +151,13 @@ impl World {
                 entropy: Arc::clone(&entropy),
             },
             ably_tokens,
+            rollout: AdministerRollout {
+                change: change_settings(self.settings, &store, &bus),
+                format: self.shelf,
+                in_force: Arc::default(),
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+            },
             sockets: self.sockets,
             tokens: Arc::new(FakeTokens),
             mint: self.config.dev.then(|| Arc::new(FakeMint) as _),
@@ -164,6 +172,28 @@ impl World {
             metrics: Arc::new(|| "arauto_up 1\n".to_owned()),
             config: self.config,
         })
+    }
+}
+
+fn change_settings(settings: Arc<Drawer>, store: &Arc<dyn Store>, bus: &Arc<dyn Bus>) -> ChangeSettings {
+    ChangeSettings {
+        settings,
+        store: Arc::clone(store),
+        bus: Arc::clone(bus),
+    }
+}
+
+fn renew(
+    streams: &Arc<dyn Streams>,
+    registry: &Arc<dyn application::ports::Registry>,
+    store: &Arc<dyn Store>,
+    bus: &Arc<dyn Bus>,
+) -> Renew {
+    Renew {
+        streams: Arc::clone(streams),
+        registry: Arc::clone(registry),
+        store: Arc::clone(store),
+        bus: Arc::clone(bus),
     }
 }
 
