@@ -20,3 +20,5 @@ mod registry;
 pub mod sanitize;
 pub mod seal;
 pub mod system;
+
+pub use record::RolloutJson;

@@ -5,6 +5,7 @@ mod backends;
 mod commands;
 mod limits;
 mod on_redis;
+mod rollout;
 mod tokens;
 
 use std::path::Path;
@@ -41,7 +42,7 @@ use self::backends::{Backends, Surroundings};
 pub use self::commands::{begin_epoch, capabilities, import, migrate, mint, put_capabilities};
 use self::tokens::tokens;
 use crate::config::{Config, Mode};
-use crate::follow::Follower;
+use crate::follow::{Follower, follow};
 use crate::http::{HttpConfig, PublicUrl, Services, SocketCalls, routes};
 use crate::server::{Capacity, Ending, Options, Server, Shutdown};
 use crate::wire::WireEncoder;
@@ -278,6 +279,8 @@ impl Node {
         };
         tasks.spawn(follower.run(hub.settings_changes(), cancel.clone()));
         tasks.spawn(limits::follower(&ports).run(hub.settings_changes(), cancel.clone()));
+        let rollout = rollout::Wiring::new(&ports);
+        tasks.spawn(follow(rollout.follow, hub.settings_changes(), cancel.clone()));
         let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());
         tasks.spawn(work);
         let room = Arc::new(ports.room(config));
@@ -315,6 +318,7 @@ impl Node {
             settings: limits::change(&ports),
             limits: ports.limits,
             ably_tokens,
+            rollout: rollout.administer,
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),
             config: http_config(config, &ready)?,

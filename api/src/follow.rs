@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use application::ports::{Settings, Version};
 use application::rights::Rights;
+use application::rollout::FollowRollout;
 use application::settings::CAPABILITIES;
 use domain::capability::Matrix;
 use tokio::sync::watch;
@@ -16,6 +17,39 @@ use crate::capabilities;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Settings that could not be read are asked for again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Something that comes into force on this node when its document changes.
+pub(crate) trait Look: Send {
+    /// Takes what has changed; tells whether it could be asked for.
+    fn look(&mut self) -> impl Future<Output = bool> + Send;
+}
+
+/// Looks until `cancel`. `changes` moves whenever the log says that something changed.
+pub(crate) async fn follow(
+    mut looked: impl Look,
+    mut changes: watch::Receiver<u64>,
+    cancel: CancellationToken,
+) {
+    loop {
+        let pause = if looked.look().await { LOOK_EVERY } else { RETRY };
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            told = changes.changed() => if told.is_err() {
+                return;
+            },
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+impl Look for FollowRollout {
+    async fn look(&mut self) -> bool {
+        Self::look(self)
+            .await
+            .inspect_err(|error| tracing::warn!(%error, "the rollout in force could not be looked up"))
+            .is_ok()
+    }
+}
 
 /// Takes the documents that are in force.
 pub(crate) struct Follower {
@@ -31,21 +65,13 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Follows until `cancel`. `changes` moves whenever the log says that something changed.
-    pub(crate) async fn run(mut self, mut changes: watch::Receiver<u64>, cancel: CancellationToken) {
-        loop {
-            let pause = if self.look().await { LOOK_EVERY } else { RETRY };
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                told = changes.changed() => if told.is_err() {
-                    return;
-                },
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
+    pub(crate) async fn run(self, changes: watch::Receiver<u64>, cancel: CancellationToken) {
+        follow(self, changes, cancel).await;
     }
+}
 
-    /// Takes what has changed; tells whether it could be asked for.
-    pub(crate) async fn look(&mut self) -> bool {
+impl Look for Follower {
+    async fn look(&mut self) -> bool {
         let document = match self.settings.get(CAPABILITIES).await {
             Ok(document) => document,
             Err(error) => {

@@ -27,15 +27,23 @@ How often anybody may do something is limited, over any sixty seconds. Answers t
 how many seconds there are more; 429 says by `Retry-After` when to come back. Coming back early costs nothing.";
 
 /// The groups in the order in which people meet them.
-const GROUPS: [&str; 5] = ["publish", "inbox", "streams", "operations", "development"];
+const GROUPS: [&str; 6] = [
+    "publish",
+    "inbox",
+    "streams",
+    "administration",
+    "operations",
+    "development",
+];
 
 /// Schemas of requests, whose unknown fields are refused.
-const CLOSED: [&str; 12] = [
+const CLOSED: [&str; 17] = [
     "AddressLimits",
     "Allowance",
     "Audience",
     "Batch",
     "BatchItem",
+    "ChangeRollout",
     "Draft",
     "HeartbeatReply",
     "Identity",
@@ -43,6 +51,10 @@ const CLOSED: [&str; 12] = [
     "Limits",
     "LimitsChange",
     "ReadAll",
+    "ReleaseKillSwitch",
+    "RolloutOverrides",
+    "RolloutStage",
+    "ThrowKillSwitch",
 ];
 
 /// Writes the document, as it is kept in `openapi/openapi.yaml`.

@@ -19,6 +19,7 @@ pub mod publish;
 pub mod replay;
 pub mod retract;
 pub mod rights;
+pub mod rollout;
 pub mod room;
 pub mod settings;
 pub mod stream_start;

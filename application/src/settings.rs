@@ -9,6 +9,8 @@ use crate::ports::{Bus, Settings, SettingsError, Store, StoreError, Version};
 
 /// The document that holds the capability matrix. Empty or absent: each node's own file, or what is built in.
 pub const CAPABILITIES: &str = "capabilities";
+/// The document that holds the rollout with its latest changes. Absent: nobody is on Ably.
+pub const ROLLOUT: &str = "rollout";
 
 /// Why settings were not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,12 @@ impl ChangeSettings {
     /// Writes a document at the version that it is expected to have and tells every node. Returns the new version.
     pub async fn run(&self, document: &str, expected: Version, text: String) -> Result<Version, ChangeError> {
         let version = self.settings.put(document, expected, text).await?;
+        self.tell(document, version).await?;
+        Ok(version)
+    }
+
+    /// Tells every node of a version that was written: once more where whoever wrote it may not have come to that.
+    pub async fn tell(&self, document: &str, version: Version) -> Result<(), ChangeError> {
         let told = self
             .store
             .control(Control::Changed {
@@ -43,7 +51,7 @@ impl ChangeSettings {
             })
             .await;
         announce(&*self.bus, told.map_err(ChangeError::NotTold)?).await;
-        Ok(version)
+        Ok(())
     }
 }
 

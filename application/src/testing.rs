@@ -1,4 +1,6 @@
-//! Time, ids and chance that tests hold in their hands.
+//! Time, ids, chance and settings that tests hold in their hands.
+
+mod settings;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,6 +8,7 @@ use std::time::Duration;
 use domain::ids::NotificationId;
 use domain::time::Timestamp;
 
+pub use self::settings::{Drawer, Shelf};
 use crate::ports::{Clock, Entropy, Ids, Observation, Observer};
 
 /// A clock that moves only when it is told to.

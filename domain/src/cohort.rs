@@ -30,6 +30,18 @@ impl fmt::Display for InvalidShare {
 
 impl std::error::Error for InvalidShare {}
 
+/// A text that is no share in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidPercent;
+
+impl fmt::Display for InvalidPercent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("must be 0 to 100 percent with at most two decimals")
+    }
+}
+
+impl std::error::Error for InvalidPercent {}
+
 impl Share {
     /// Nobody.
     pub const NONE: Self = Self(0);
@@ -48,6 +60,30 @@ impl Share {
     pub const fn percent(percent: u8) -> Self {
         // At most 10,000, which fits.
         Self(if percent > 100 { 100 } else { percent as u16 } * 100)
+    }
+
+    /// Reads percent with at most two decimals, such as `5`, `12.5` or `0.25`: digits and a point alone.
+    pub fn from_percent(text: &str) -> Result<Self, InvalidPercent> {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let decimals_kept = decimals.trim_end_matches('0');
+        if !digits(whole) || !digits(decimals) || decimals_kept.len() > 2 {
+            return Err(InvalidPercent);
+        }
+        let hundredths = format!("{whole}{decimals_kept:0<2}");
+        let share = hundredths
+            .parse()
+            .ok()
+            .and_then(|given| Self::try_new(given).ok());
+        share.ok_or(InvalidPercent)
+    }
+
+    /// Returns percent as [`Share::from_percent`] reads it.
+    pub fn as_percent(self) -> String {
+        match (self.0 / 100, self.0 % 100) {
+            (whole, 0) => whole.to_string(),
+            (whole, rest) => format!("{whole}.{rest:02}").trim_end_matches('0').to_owned(),
+        }
     }
 
     /// Returns the hundredths of a percent.
@@ -103,6 +139,11 @@ impl FromStr for Salt {
 }
 
 impl Salt {
+    /// Writes drawn bits as a salt.
+    pub fn from_bits(high: u64, low: u64) -> Self {
+        Self(format!("{high:016x}{low:016x}").into())
+    }
+
     /// Returns the salt as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -222,6 +263,44 @@ mod tests {
             [0, 500, 10_000, 25, 1_205].map(written),
             ["0 %", "5 %", "100 %", "0.25 %", "12.05 %"]
         );
+    }
+
+    #[test]
+    fn percent_reads_back_as_it_was_written_and_nothing_else_is_taken() {
+        for hundredths in 0..=10_000 {
+            let share = Share::try_new(hundredths).unwrap();
+            assert_eq!(Share::from_percent(&share.as_percent()), Ok(share));
+        }
+        let read = |text| Share::from_percent(text).map(Share::hundredths);
+        assert_eq!(
+            ["5", "12.5", "0.25", "100", "5.00", "5.2500"].map(read),
+            [500, 1_250, 25, 10_000, 500, 525].map(Ok)
+        );
+        for bad in [
+            "",
+            ".",
+            "5.",
+            ".5",
+            "-1",
+            "+1",
+            "1e1",
+            "100.01",
+            "101",
+            "0.001",
+            "5,5",
+            " 5",
+            "99999999999",
+            "5%",
+        ] {
+            assert_eq!(Share::from_percent(bad), Err(InvalidPercent), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn drawn_bits_are_a_salt() {
+        let salt = Salt::from_bits(u64::MAX, 1);
+        assert_eq!(salt.as_str(), "ffffffffffffffff0000000000000001");
+        assert_eq!(salt.as_str().parse(), Ok(salt));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Who is on Ably: a share of all people that grows in stages and can be taken back.
 
+mod history;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -9,6 +11,11 @@ use crate::cohort::{Bucket, Salt, Share};
 use crate::ids::{UnitId, UserId};
 use crate::time::Timestamp;
 use crate::transport::{Reason, Transport};
+
+pub use self::history::{
+    AuditedRollout, CHANGES_MAX, Change, DIFFERENCES_MAX, Difference, OverridesChange, Subject, Switched,
+    What,
+};
 
 /// Overrides are for pilots and for complaints; more of them are a cohort of their own. The settings document
 /// that holds them is read by every node as a whole.
@@ -187,15 +194,11 @@ impl Overrides {
     }
 }
 
-/// Sends everybody to the streams until it is taken away.
+/// Why somebody did something: 1 to [`WHY_MAX_CHARS`] characters, without spaces around them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KillSwitch {
-    by: UserId,
-    why: Box<str>,
-    at: Timestamp,
-}
+pub struct Why(Box<str>);
 
-/// A kill switch without a reason, or with an essay.
+/// No reason, or an essay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidWhy {
     /// How many characters were given, spaces around them left out.
@@ -214,16 +217,41 @@ impl fmt::Display for InvalidWhy {
 
 impl std::error::Error for InvalidWhy {}
 
+impl Why {
+    /// Takes a reason; spaces around it are left out.
+    pub fn try_new(text: &str) -> Result<Self, InvalidWhy> {
+        let text = text.trim();
+        let given = text.chars().count();
+        if (1..=WHY_MAX_CHARS).contains(&given) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidWhy { given })
+        }
+    }
+
+    /// Returns the reason.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Sends everybody to the streams until it is taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KillSwitch {
+    by: UserId,
+    why: Why,
+    at: Timestamp,
+}
+
 impl KillSwitch {
+    /// Takes who threw it, why, and when.
+    pub const fn new(by: UserId, why: Why, at: Timestamp) -> Self {
+        Self { by, why, at }
+    }
+
     /// Takes who threw it, why in 1 to [`WHY_MAX_CHARS`] characters, and when.
     pub fn try_new(by: UserId, why: &str, at: Timestamp) -> Result<Self, InvalidWhy> {
-        let why = why.trim();
-        let given = why.chars().count();
-        if !(1..=WHY_MAX_CHARS).contains(&given) {
-            return Err(InvalidWhy { given });
-        }
-        let why = why.into();
-        Ok(Self { by, why, at })
+        Ok(Self::new(by, Why::try_new(why)?, at))
     }
 
     /// Returns who threw it.
@@ -233,7 +261,7 @@ impl KillSwitch {
 
     /// Returns why.
     pub fn why(&self) -> &str {
-        &self.why
+        self.why.as_str()
     }
 
     /// Returns when.

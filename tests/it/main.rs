@@ -25,6 +25,7 @@ mod outages;
 mod outside;
 mod redis_alone;
 mod rolling;
+mod rollout;
 mod servers;
 mod tls;
 mod upgrade;

@@ -9,12 +9,14 @@ mod doorbell;
 mod event;
 mod notification;
 mod principal;
+mod rollout;
 
 pub(crate) use delivery::DeliveryRecord;
 pub(crate) use doorbell::{DoorbellRecord, ReplyRecord};
 pub(crate) use event::{ControlRecord, EventRecord, MarksRecord};
 pub(crate) use notification::NotificationRecord;
 pub(crate) use principal::PrincipalRecord;
+pub use rollout::RolloutJson;
 
 use domain::time::Timestamp;
 use serde::Serialize;

@@ -54,17 +54,20 @@ pub struct BodyLimits {
     pub publish: usize,
     /// A batch.
     pub batch: usize,
+    /// Settings.
+    pub settings: usize,
     /// Anything else.
     pub other: usize,
 }
 
 impl Default for BodyLimits {
     /// A notification's text takes at most 64 KiB even where every character is an escape, and a thousand ids of
-    /// 64 characters nearly 70 KiB more.
+    /// 64 characters nearly 70 KiB more. A thousand overrides of a rollout take 80 KiB, indented a little more.
     fn default() -> Self {
         Self {
             publish: 136 * 1024,
             batch: 4 * 1024 * 1024,
+            settings: 128 * 1024,
             other: 16 * 1024,
         }
     }

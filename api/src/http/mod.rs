@@ -4,6 +4,7 @@
 //! [`request`] what requests carry, [`problem`] every answer that is not what was asked for, and [`answer`] the rest.
 
 mod ably;
+mod admin;
 mod answer;
 mod config;
 mod connections;
@@ -39,6 +40,7 @@ use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
+use application::rollout::AdministerRollout;
 use application::settings::ChangeSettings;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::tickets::Tickets;
@@ -84,6 +86,8 @@ pub struct Services {
     pub settings: ChangeSettings,
     /// Issues tokens for Ably, where that is configured.
     pub ably_tokens: Option<AblyTokens>,
+    /// Shows and changes the rollout of Ably.
+    pub rollout: AdministerRollout,
     /// Takes each WebSocket over.
     pub sockets: Arc<dyn Sockets>,
     /// Verifies tokens.
@@ -124,6 +128,9 @@ pub(crate) enum Group {
     /// Live delivery: event streams, the WebSocket, tickets, and catching up; tokens for Ably.
     #[oai(rename = "streams")]
     Streams,
+    /// For administrators alone: the rollout of Ably and its kill switch.
+    #[oai(rename = "administration")]
+    Administration,
     /// How the service is.
     #[oai(rename = "operations")]
     Operations,
@@ -141,6 +148,7 @@ type Groups = (
     ably::AblyApi,
     connections::ConnectionsApi,
     replay::ReplayApi,
+    admin::RolloutApi,
     health::HealthApi,
     metrics::MetricsApi,
     limits::LimitsApi,
@@ -162,6 +170,7 @@ impl Api {
             ably::AblyApi,
             connections::ConnectionsApi,
             replay::ReplayApi,
+            admin::RolloutApi,
             health::HealthApi,
             metrics::MetricsApi,
             limits::LimitsApi,

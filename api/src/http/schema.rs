@@ -10,6 +10,7 @@ use domain::channel::Channel;
 use domain::cursor::Cursor;
 use domain::ids::{ID_MAX_CHARS, NotificationId};
 use domain::notification::{BODY_MAX_CHARS, LINK_MAX_CHARS, Priority, TITLE_MAX_CHARS, TYPE_MAX_CHARS};
+use domain::rollout::WHY_MAX_CHARS;
 use domain::time::Timestamp;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
@@ -104,6 +105,21 @@ scalars! {
     };
     /// The key under which a repeated publish is recognised.
     KeyText(String) = idempotency_key();
+    /// A share of all people in percent.
+    PercentNumber(Value) = MetaSchema {
+        minimum: Some(0.0),
+        maximum: Some(100.0),
+        ..MetaSchema::new("number")
+    };
+    /// The name of a transport.
+    TransportText(String) = one_of_texts(["ably", "sse"]);
+    /// Why an operator did something.
+    WhyText(String) = MetaSchema {
+        min_length: Some(1),
+        max_length: Some(WHY_MAX_CHARS),
+        pattern: Some(r"\S".to_owned()),
+        ..MetaSchema::new("string")
+    };
     /// A JSON value of the publisher's own.
     AnyJson(Value) = MetaSchema::ANY;
 }

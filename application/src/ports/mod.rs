@@ -6,6 +6,7 @@ mod limiter;
 mod outbox;
 mod probe;
 mod registry;
+mod rollout;
 mod settings;
 mod store;
 mod streams;
@@ -20,6 +21,7 @@ pub use limiter::{BUDGETS_MAX, Budget, Limiter, LimiterUnavailable, Reach};
 pub use outbox::{Backlog, DeliveryPage, DeliveryRow, Outbox, TokenHolder};
 pub use probe::{NotServing, Part, Probe};
 pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
+pub use rollout::{RolloutFormat, UnreadableRollout};
 pub use settings::{Document, Settings, SettingsError, Version};
 pub use store::{
     Acceptance, Accepted, ChannelsQuery, Digest, Durability, EventPage, Head, Idempotency, InboxItem,

@@ -3,6 +3,8 @@
 use application::error::Error;
 use application::limits::Limited;
 use application::ports::{Refusal, StoreError, TokenError};
+use application::rollout::RolloutError;
+use application::settings::ChangeError;
 use application::tickets::TicketError;
 use poem::http::StatusCode;
 
@@ -15,6 +17,12 @@ pub(in crate::http) const KEYS_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Whoever holds the marks of spent tickets comes back within its breaker's time.
 const TICKETS_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Settings that did not answer are asked for again that soon, here as by the nodes that follow them.
+const SETTINGS_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A document that another version of the service wrote is readable when this node was replaced.
+const UPGRADE_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// The protection space of RFC 7235.
 const REALM: &str = "Bearer realm=\"arauto\"";
@@ -70,6 +78,22 @@ impl From<StoreError> for Problem {
             }
             StoreError::OutcomeUnknown { retry_after } => {
                 Self::new(Kind::OutcomeUnknown, detail).retry_after(retry_after)
+            }
+        }
+    }
+}
+
+impl From<RolloutError> for Problem {
+    fn from(error: RolloutError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RolloutError::Conflict { .. } => Self::new(Kind::SettingsChanged, detail),
+            RolloutError::Unreadable(_) => {
+                Self::new(Kind::Unavailable, detail).retry_after(UPGRADE_RETRY_AFTER)
+            }
+            RolloutError::Contended
+            | RolloutError::Change(ChangeError::Settings(_) | ChangeError::NotTold(_)) => {
+                Self::new(Kind::Unavailable, detail).retry_after(SETTINGS_RETRY_AFTER)
             }
         }
     }

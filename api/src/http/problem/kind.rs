@@ -73,8 +73,8 @@ kinds! {
         "Use a key once for each notification, and the same notification with each repeat.";
     CursorOfAnotherHistory = "cursor-of-another-history", CONFLICT, "The cursor belongs to another history",
         "The history that the cursor belongs to is over. Load the inbox from its newest page and go on from there.";
-    SettingsChanged = "settings-changed", CONFLICT, "Somebody else has changed the settings",
-        "Read them again, and repeat the change with the version that they have now.";
+    SettingsChanged = "settings-changed", CONFLICT, "Somebody else changed the settings first",
+        "Nothing was changed. Read the settings again, and decide upon what they are now.";
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large",
         "Send less; `detail` names the limit.";
     NotificationTooLarge = "notification-too-large", PAYLOAD_TOO_LARGE, "The notification is too large",

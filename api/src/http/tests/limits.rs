@@ -328,19 +328,22 @@ fn kept(version: u64, text: Option<&str>) -> (World, Arc<Mutex<Vec<String>>>) {
         version,
         text: text.to_owned(),
     });
-    world.settings.expect_get().returning(move |name| {
+    world.limit_settings.expect_get().returning(move |name| {
         assert_eq!(name, "limits");
         Ok(document.clone())
     });
     let put = Arc::new(Mutex::new(Vec::new()));
     let written = Arc::clone(&put);
-    world.settings.expect_put().returning(move |_, expected, text| {
-        if expected != version {
-            return Err(SettingsError::Conflict { current: version });
-        }
-        written.lock().unwrap().push(text);
-        Ok(version + 1)
-    });
+    world
+        .limit_settings
+        .expect_put()
+        .returning(move |_, expected, text| {
+            if expected != version {
+                return Err(SettingsError::Conflict { current: version });
+            }
+            written.lock().unwrap().push(text);
+            Ok(version + 1)
+        });
     world.store.expect_control().returning(|_| {
         Ok(Written {
             value: (),

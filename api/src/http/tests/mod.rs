@@ -1,6 +1,7 @@
 //! The edge over use cases whose ports are stood in for.
 
 mod ably;
+mod admin;
 mod conformance;
 mod headers;
 mod health;

@@ -10,17 +10,18 @@ use application::inbox::Inbox;
 use application::limits::{Limits, Rules};
 use application::ports::{
     AblySigner, Bus, Limiter, MockBus, MockRegistry, MockSettings, MockStore, OpenError, OpenStream,
-    Outgoing, Probe, Sanitizer, Seal, Store, Streams, StreamsReport, Subscription, TokenError, Tokens,
-    Unsubscribed,
+    Outgoing, Probe, Sanitizer, Seal, Settings, Store, Streams, StreamsReport, Subscription, TokenError,
+    Tokens, Unsubscribed,
 };
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
+use application::rollout::AdministerRollout;
 use application::room::Room;
 use application::settings::ChangeSettings;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
-use application::testing::{CountingIds, SeededEntropy, SimClock, Unobserved};
+use application::testing::{CountingIds, Drawer, SeededEntropy, Shelf, SimClock, Unobserved};
 use application::tickets::Tickets;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -43,10 +44,12 @@ pub(crate) struct World {
     pub(super) ably: Option<Arc<dyn AblySigner>>,
     pub(super) limiter: Option<Arc<dyn Limiter>>,
     pub(super) rules: Option<Rules>,
-    pub(super) settings: MockSettings,
+    pub(super) limit_settings: MockSettings,
     pub(super) streams: Arc<FakeStreams>,
     pub(super) sockets: Arc<FakeSockets>,
     pub(super) clock: Arc<SimClock>,
+    pub(super) settings: Arc<Drawer>,
+    pub(super) shelf: Arc<Shelf>,
     pub(super) config: HttpConfig,
 }
 
@@ -70,10 +73,12 @@ impl World {
             ably: None,
             limiter: None,
             rules: None,
-            settings: MockSettings::new(),
+            limit_settings: MockSettings::new(),
             streams: Arc::default(),
             sockets: Arc::default(),
             clock: Arc::default(),
+            settings: Arc::default(),
+            shelf: Arc::default(),
             config: HttpConfig::default(),
         }
     }
@@ -101,7 +106,7 @@ impl World {
         });
         Client::new(Services {
             limits: limits(self.limiter, self.rules),
-            settings: settings(self.settings, &store, &bus),
+            settings: change_settings(Arc::new(self.limit_settings), &store, &bus),
             publish: Publish {
                 store: Arc::clone(&store),
                 bus: Arc::clone(&bus),
@@ -148,12 +153,7 @@ impl World {
                 registry: Arc::clone(&registry),
                 bus: Arc::clone(&bus),
             }),
-            renew: Arc::new(Renew {
-                streams: Arc::clone(&streams),
-                registry: Arc::clone(&registry),
-                store: Arc::clone(&store),
-                bus,
-            }),
+            renew: Arc::new(renew(&streams, &registry, &store, &bus)),
             tickets: Tickets {
                 seal: Arc::new(Hex),
                 registry: Arc::clone(&registry),
@@ -161,6 +161,13 @@ impl World {
                 entropy: Arc::clone(&entropy),
             },
             ably_tokens,
+            rollout: AdministerRollout {
+                change: change_settings(self.settings, &store, &bus),
+                format: self.shelf,
+                in_force: Arc::default(),
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+            },
             sockets: self.sockets,
             tokens: Arc::new(FakeTokens),
             mint: self.config.dev.then(|| Arc::new(FakeMint) as _),
@@ -186,9 +193,27 @@ fn limits(limiter: Option<Arc<dyn Limiter>>, rules: Option<Rules>) -> Arc<Limits
     Arc::new(limits)
 }
 
-fn settings(settings: MockSettings, store: &Arc<dyn Store>, bus: &Arc<dyn Bus>) -> ChangeSettings {
+fn change_settings(
+    settings: Arc<dyn Settings>,
+    store: &Arc<dyn Store>,
+    bus: &Arc<dyn Bus>,
+) -> ChangeSettings {
     ChangeSettings {
-        settings: Arc::new(settings),
+        settings,
+        store: Arc::clone(store),
+        bus: Arc::clone(bus),
+    }
+}
+
+fn renew(
+    streams: &Arc<dyn Streams>,
+    registry: &Arc<dyn application::ports::Registry>,
+    store: &Arc<dyn Store>,
+    bus: &Arc<dyn Bus>,
+) -> Renew {
+    Renew {
+        streams: Arc::clone(streams),
+        registry: Arc::clone(registry),
         store: Arc::clone(store),
         bus: Arc::clone(bus),
     }
