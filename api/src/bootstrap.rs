@@ -22,8 +22,8 @@ use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
 use application::limits::Limits;
 use application::ports::{
-    Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Probe, Registry, Seal, Settings, Store,
-    Streams, Tokens,
+    Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe, Registry, Seal, Settings,
+    Store, Streams, Tokens,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -42,6 +42,7 @@ use self::backends::{Backends, Surroundings};
 pub use self::commands::{begin_epoch, capabilities, import, migrate, mint, put_capabilities};
 use self::tokens::tokens;
 use crate::config::{Config, Mode};
+use crate::deliveries;
 use crate::follow::{Follower, follow};
 use crate::http::{HttpConfig, PublicUrl, Services, SocketCalls, routes};
 use crate::server::{Capacity, Ending, Options, Server, Shutdown};
@@ -103,6 +104,7 @@ struct Ports {
     bus: Arc<dyn Bus>,
     registry: Arc<dyn Registry>,
     settings: Arc<dyn Settings>,
+    outbox: Option<Arc<dyn Outbox>>,
     limits: Arc<Limits>,
     probes: Vec<Arc<dyn Probe>>,
     rights: Arc<Rights>,
@@ -140,6 +142,7 @@ impl Ports {
             bus: shared.bus,
             registry: shared.registry,
             settings: shared.settings,
+            outbox: shared.outbox,
             limits: limits::limits(config, shared.limiter, &observer),
             probes: shared.probes,
             rights: Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?)),
@@ -170,6 +173,7 @@ impl Ports {
     fn housekeeping(&self) -> Housekeeping {
         Housekeeping {
             store: Arc::clone(&self.store),
+            outbox: self.outbox.clone(),
             bus: Arc::clone(&self.bus),
             observer: Arc::clone(&self.observer),
         }
@@ -305,6 +309,9 @@ impl Node {
             tasks: tasks.clone(),
         });
         let ably_tokens = ably::tokens(config, &ports)?;
+        if let Some(deliver) = ably::deliver(config, &ports, &rollout.administer.in_force)? {
+            deliveries::start(deliver, ports.bus.listen(), (&tasks, &cancel));
+        }
         let (metrics, reported) = (Arc::clone(&ports.metrics), Arc::clone(&streams));
         let services = Services {
             publish: ports.publish(config),

@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod capabilities;
 pub mod cli;
 pub mod config;
+mod deliveries;
 mod follow;
 pub mod http;
 mod limits;

@@ -14,7 +14,8 @@ use domain::time::Timestamp;
 use self::pace::{Pace, Taken};
 use crate::error::Error;
 use crate::ports::{
-    AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, Clock, Observation, Observer, Selection,
+    AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, Clock, Observation, Observer, Outbox,
+    Selection, TokenHolder,
 };
 use crate::rights::Rights;
 
@@ -44,6 +45,7 @@ pub struct AblyTokens {
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
     pace: Option<Pace>,
+    holders: Option<Arc<dyn Outbox>>,
 }
 
 impl AblyTokens {
@@ -61,7 +63,34 @@ impl AblyTokens {
             clock,
             observer,
             pace: (limit == Limit::Enforced).then(Pace::default),
+            holders: None,
         }
+    }
+
+    /// Remembers who holds a token, so that their own notifications are sent to Ably.
+    #[must_use]
+    pub fn remembered_in(mut self, outbox: Arc<dyn Outbox>) -> Self {
+        self.holders = Some(outbox);
+        self
+    }
+
+    /// Issues a token and remembers who holds it. Where that cannot be remembered the token counts all the same: what
+    /// is then not sent to Ably is on the streams, and its client learns that it has to look there.
+    pub async fn give(&self, person: &Principal, format: AblyFormat) -> Result<AblyToken, Error> {
+        let token = self.issue(person, format)?;
+        if let Some(outbox) = &self.holders {
+            let now = self.clock.now();
+            let holder = TokenHolder {
+                user: person.user.clone(),
+                units: person.units.clone(),
+                roles: person.roles.clone(),
+                until: now.plus(person.expires_at.since(now).min(TTL_MAX)),
+            };
+            if let Err(error) = outbox.hold(holder).await {
+                tracing::warn!(%error, "who holds a token for Ably was not remembered");
+            }
+        }
+        Ok(token)
     }
 
     /// Issues a token for the channels that the person's stream would carry. It ends with the person's own token.

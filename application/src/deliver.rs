@@ -18,7 +18,7 @@ pub use self::plan::Planned;
 pub use self::send::Pass;
 
 /// Says which rollout is in force.
-pub type RolloutNow = Box<dyn Fn() -> Arc<Rollout> + Send + Sync>;
+pub type RolloutNow = Box<dyn Fn() -> Rollout + Send + Sync>;
 /// Says what the last health check of the transport found.
 pub type HealthNow = Box<dyn Fn() -> Health + Send + Sync>;
 

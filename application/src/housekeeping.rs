@@ -5,15 +5,19 @@ use std::sync::Arc;
 use domain::time::Timestamp;
 
 use crate::announce::announce;
-use crate::ports::{Bus, Observation, Observer, Pruned, Store, StoreError};
+use crate::ports::{Bus, Observation, Observer, Outbox, Pruned, Store, StoreError};
 
 /// So many scheduled notifications are published in one step; a step holds the log.
 const PROMOTED_AT_ONCE: usize = 100;
+/// So many deliveries are forgotten in one step.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
 
 /// Publishes what is due and drops what is over.
 pub struct Housekeeping {
     /// Where it is stored.
     pub store: Arc<dyn Store>,
+    /// What became of it over pushed transports, where that is kept.
+    pub outbox: Option<Arc<dyn Outbox>>,
     /// Where nodes hear of it.
     pub bus: Arc<dyn Bus>,
     /// Who counts.
@@ -37,7 +41,7 @@ impl Housekeeping {
         loop {
             let pruned = self.store.prune().await?;
             if pruned == Pruned::default() {
-                return Ok(());
+                return self.forget_deliveries().await;
             }
             self.observer.saw(&Observation::Pruned {
                 events: pruned.events,
@@ -45,5 +49,17 @@ impl Housekeeping {
             // Others get their turn between steps.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Deliveries are kept for as long as the events that they are of.
+    async fn forget_deliveries(&self) -> Result<(), StoreError> {
+        let Some(outbox) = &self.outbox else {
+            return Ok(());
+        };
+        let oldest = self.store.head().await?.oldest;
+        while outbox.forget(oldest, FORGOTTEN_AT_ONCE).await? == FORGOTTEN_AT_ONCE {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 }

@@ -200,6 +200,7 @@ async fn all_that_is_due_is_published_and_all_that_is_over_is_dropped() {
     let mut desk = Desk::new(MemoryStoreConfig::default());
     let observer = Arc::new(Pruned::default());
     let housekeeping = Housekeeping {
+        outbox: None,
         store: desk.store.clone(),
         bus: desk.bus.clone(),
         observer: observer.clone(),

@@ -157,7 +157,6 @@ fn a_secret_is_never_shown() {
         ("ARAUTO_DATABASE_URL", "mysql://u:hunter2@h/d"),
         ("ARAUTO_REDIS_URL", "hunter2"),
         ("ARAUTO_ABLY_PUBLISH_KEY", "hunter2"),
-        ("ARAUTO_ABLY_PUBLISH_KEY", "app.key:hunter2"),
         ("ARAUTO_ABLY_TOKEN_KEY", "hunter2"),
     ] {
         let refused = line(with_environment(&[(variable, value)]));
@@ -237,17 +236,15 @@ fn values_that_do_not_fit_one_another_are_refused_together() {
 
 #[test]
 fn what_is_still_to_come_is_refused_by_name() {
-    for (variable, value, instead) in [
-        ("ARAUTO_ABLY_PUBLISH_KEY", "app.key:secret", "leave it out"),
-        ("ARAUTO_OTLP_ENDPOINT", "http://127.0.0.1:4318", "leave it out"),
-    ] {
-        let refused = line(with_environment(&[(variable, value)]));
-        let expected = format!("which is not available in this version yet; {instead}");
-        assert!(
-            refused.starts_with(variable) && refused.ends_with(&expected),
-            "{refused}"
-        );
-    }
+    let refused = line(with_environment(&[(
+        "ARAUTO_OTLP_ENDPOINT",
+        "http://127.0.0.1:4318",
+    )]));
+    assert!(
+        refused.starts_with("ARAUTO_OTLP_ENDPOINT")
+            && refused.ends_with("which is not available in this version yet; leave it out"),
+        "{refused}"
+    );
     let unknown = line(with_environment(&[("ARAUTO_STORE", "sqlite")]));
     assert_eq!(
         unknown,

@@ -113,7 +113,7 @@ impl World {
             clock: self.clock.clone(),
             entropy: Arc::new(SeededEntropy::new(seed)),
             observer: Arc::new(Unobserved),
-            rollout: Box::new(move || Arc::new(rollout.lock().unwrap().clone())),
+            rollout: Box::new(move || rollout.lock().unwrap().clone()),
             health: Box::new(|| Health::Up),
         }
     }

@@ -6,6 +6,7 @@
     reason = "a test says what is wrong by ending"
 )]
 
+mod ably_delivery;
 mod ably_standin;
 mod accept_loop;
 mod architecture;

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use adapters::buses::Buses;
-use adapters::memory::{MemoryBus, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig};
+use adapters::memory::{
+    MemoryBus, MemoryOutbox, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig,
+};
 use adapters::metrics::Metrics;
-use adapters::postgres::{Database, PgBus, PgRegistry, PgSettings, PgStore, PgStoreConfig, migrate};
+use adapters::postgres::{
+    Database, PgBus, PgOutbox, PgRegistry, PgSettings, PgStore, PgStoreConfig, migrate,
+};
 use adapters::redis::{Own, RedisBus, RedisProbe, RedisRegistry, Server};
 use adapters::registries::Registries;
 use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::{Context as _, bail};
-use application::ports::{Bus, Clock, Entropy, Limiter, Observer, Probe, Registry, Settings, Store};
+use application::ports::{Bus, Clock, Entropy, Limiter, Observer, Outbox, Probe, Registry, Settings, Store};
 use application::settings::ChangeSettings;
 use domain::ids::NodeId;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -25,6 +29,8 @@ pub(super) struct Backends {
     pub(super) bus: Arc<dyn Bus>,
     pub(super) registry: Arc<dyn Registry>,
     pub(super) settings: Arc<dyn Settings>,
+    /// What became of events over pushed transports, where that can be kept.
+    pub(super) outbox: Option<Arc<dyn Outbox>>,
     pub(super) limiter: Arc<dyn Limiter>,
     /// What is connected beside the store, and could be done without.
     pub(super) probes: Vec<Arc<dyn Probe>>,
@@ -63,6 +69,7 @@ impl Backends {
                 Arc::clone(around.observer),
             )),
             settings: Arc::new(MemorySettings::default()),
+            outbox: Some(Arc::new(MemoryOutbox::new(Arc::clone(around.clock)))),
             limiter: limits::own(around),
             probes: Vec::new(),
         }
@@ -101,6 +108,7 @@ impl Backends {
             bus: Arc::new(buses),
             registry,
             settings: Arc::new(PgSettings::open(&database)?),
+            outbox: Some(Arc::new(PgOutbox::open(&database)?)),
             limiter,
             probes,
         })

@@ -25,6 +25,7 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
         bus: Arc::new(buses),
         registry: Arc::new(RedisRegistry::start(&server, around.node, observer, life)),
         settings: Arc::new(RedisSettings::new(&server)),
+        outbox: None,
         limiter: limits::shared(&server, around),
         // Redis is the store itself.
         probes: Vec::new(),

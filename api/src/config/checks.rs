@@ -41,6 +41,8 @@ impl Config {
                 rate_limit_enabled: layers.get(&keys::RATE_LIMIT_ENABLED)?,
             },
             ably: AblyConfig {
+                publish_key: layers.find(&keys::ABLY_PUBLISH_KEY)?,
+                endpoint: layers.get(&keys::ABLY_ENDPOINT)?,
                 token_key: layers.find(&keys::ABLY_TOKEN_KEY)?,
                 channel_prefix: layers.find(&keys::ABLY_CHANNEL_PREFIX)?,
             },
@@ -179,10 +181,6 @@ fn refuse_what_is_to_come(layers: &Layers) -> Result<(), ConfigError> {
         got: layers.got(key),
         instead: instead.to_owned(),
     };
-    layers.get(&keys::ABLY_ENDPOINT)?;
-    if layers.find(&keys::ABLY_PUBLISH_KEY)?.is_some() {
-        return Err(not_yet(&keys::ABLY_PUBLISH_KEY, "leave it out"));
-    }
     if layers.find(&keys::OTLP_ENDPOINT)?.is_some() {
         return Err(not_yet(&keys::OTLP_ENDPOINT, "leave it out"));
     }

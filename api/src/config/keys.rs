@@ -152,7 +152,8 @@ keys! {
         RATE_LIMIT_ENABLED: bool = value("true"), Flag;
     }
     "Ably" {
-        /// The key that notifications are published to Ably with. Not available in this version yet.
+        /// The key that notifications are published to Ably with. Whom they reach there is the rollout's to say: nobody
+        /// at first.
         ABLY_PUBLISH_KEY: Secret = secret("nothing is published to Ably"), Kept::Ably;
         /// The key that tokens for browsers are made with, `/v1/ably/token`. Give it no right but to subscribe and
         /// to read history.

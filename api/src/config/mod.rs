@@ -191,6 +191,10 @@ pub struct LimitsConfig {
 /// Ably beside the streams.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AblyConfig {
+    /// `ARAUTO_ABLY_PUBLISH_KEY`
+    pub publish_key: Option<Secret>,
+    /// `ARAUTO_ABLY_ENDPOINT`
+    pub endpoint: AblyEndpoint,
     /// `ARAUTO_ABLY_TOKEN_KEY`
     pub token_key: Option<Secret>,
     /// `ARAUTO_ABLY_CHANNEL_PREFIX`

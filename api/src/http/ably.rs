@@ -60,7 +60,7 @@ impl AblyApi {
         /// that would make a JWT too long for clients are answered as a request.
         format: Asked<AblyFormat>,
     ) -> Outcome<Issued, Issuing> {
-        issue(&services, &caller, format)
+        issue(&services, &caller, format).await
     }
 
     /// Get a token for Ably by POST
@@ -74,17 +74,21 @@ impl AblyApi {
         /// As with GET.
         format: Asked<AblyFormat>,
     ) -> Outcome<Issued, Issuing> {
-        issue(&services, &caller, format)
+        issue(&services, &caller, format).await
     }
 }
 
-fn issue(services: &Services, caller: &Caller, format: Asked<AblyFormat>) -> Result<Issued, Fails<Issuing>> {
+async fn issue(
+    services: &Services,
+    caller: &Caller,
+    format: Asked<AblyFormat>,
+) -> Result<Issued, Fails<Issuing>> {
     let tokens = services.ably_tokens.as_ref();
     let tokens = tokens.ok_or_else(|| Problem::not_found("address"))?;
     let mut faults = Faults::default();
     let format = faults.take(format).unwrap_or(AblyFormat::Jwt);
     faults.check()?;
-    Ok(Issued(tokens.issue(&caller.0, format)?))
+    Ok(Issued(tokens.give(&caller.0, format).await?))
 }
 
 impl FromTexts for AblyFormat {

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use application::ports::{SettingsError, Version};
 use application::settings::ChangeError;
-use domain::capability::Principal;
 use poem::web::Data;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
+use super::admin::{ADMINISTRATOR, Administrator};
 use super::answer::Answer;
 use super::problem::{CALLER, JSON_BODY, Kind, Outcome, Problem, causes};
-use super::request::{Caller, JsonBody, RequestBody};
+use super::request::{JsonBody, RequestBody};
 use super::schema::MomentText;
 use super::{BodyLimits, Group, Services};
 use crate::limits::{LIMITS, RulesBody, StoredLimits};
@@ -23,8 +23,8 @@ use crate::wire::to_json;
 const SETTINGS_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 causes! {
-    Reading = [CALLER, &[Kind::Forbidden]];
-    Changing = [CALLER, JSON_BODY, &[Kind::Forbidden, Kind::SettingsChanged]];
+    Reading = [CALLER, ADMINISTRATOR];
+    Changing = [CALLER, ADMINISTRATOR, JSON_BODY, &[Kind::SettingsChanged]];
 }
 
 /// Administration of the limits.
@@ -39,9 +39,8 @@ impl LimitsApi {
     async fn limits(
         &self,
         services: Data<&Arc<Services>>,
-        caller: Caller,
+        _administrator: Administrator,
     ) -> Outcome<Answer<LimitsBody>, Reading> {
-        administers(&services, &caller.0)?;
         Ok(Answer::new(&read(&services).await?))
     }
 
@@ -54,15 +53,14 @@ impl LimitsApi {
     async fn change(
         &self,
         services: Data<&Arc<Services>>,
-        caller: Caller,
+        administrator: Administrator,
         body: JsonBody<LimitsChange>,
     ) -> Outcome<Answer<LimitsBody>, Changing> {
-        administers(&services, &caller.0)?;
         let LimitsChange { version, rules } = body.0;
         rules.rules().map_err(Problem::fields)?;
         let stored = StoredLimits {
             rules,
-            changed_by: caller.0.user.to_string(),
+            changed_by: administrator.0.user.to_string(),
             changed_at: MomentText::from(services.clock.now()).0,
         };
         let changed = services.settings.run(LIMITS, version, to_json(&stored)).await;
@@ -75,16 +73,8 @@ impl LimitsApi {
                 version + 1
             }
         };
-        tracing::info!(by = %caller.0.user, version, "an administrator changed the limits");
+        tracing::info!(by = %administrator.0.user, version, "an administrator changed the limits");
         Ok(Answer::new(&LimitsBody::of(version, stored)))
-    }
-}
-
-fn administers(services: &Services, person: &Principal) -> Result<(), Problem> {
-    if services.rights.matrix().administers(person) {
-        Ok(())
-    } else {
-        Err(Problem::new(Kind::Forbidden, "none of your roles administers"))
     }
 }
 

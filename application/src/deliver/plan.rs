@@ -9,7 +9,7 @@ use domain::event::{Change, Event};
 use domain::ids::{UnitId, UserId};
 use domain::outbox::Delivery;
 use domain::policy::{AblyToken, DeliveryPolicy, Listener, Route};
-use domain::rollout::Person;
+use domain::rollout::{Person, Rollout};
 use domain::time::Timestamp;
 
 use super::Deliver;
@@ -63,6 +63,11 @@ impl Deliver {
         }
     }
 
+    /// Whether there is nobody to plan for, so that it need not be done at once.
+    pub fn idle(&self) -> bool {
+        idle(&(self.rollout)())
+    }
+
     async fn move_on(
         &self,
         from: Option<Cursor>,
@@ -79,7 +84,7 @@ impl Deliver {
         events: &[std::sync::Arc<Event>],
     ) -> Result<Vec<(Position, Channel, Delivery)>, StoreError> {
         let rollout = (self.rollout)();
-        if !rollout.reaches_anybody() && rollout.kill_switch.is_none() {
+        if idle(&rollout) {
             // Nobody is on the transport and nobody was: there is nothing to keep account of.
             return Ok(Vec::new());
         }
@@ -126,6 +131,11 @@ impl Deliver {
             .map(|holder| (holder.user.clone(), holder))
             .collect())
     }
+}
+
+/// Whether nobody is on the transport, and nobody was sent away from it by the kill switch.
+fn idle(rollout: &Rollout) -> bool {
+    !rollout.reaches_anybody() && rollout.kill_switch.is_none()
 }
 
 fn to_person(

@@ -142,13 +142,12 @@ impl Writer {
 
     /// Takes what waits, up to the size of one commit.
     async fn next_jobs(&mut self) -> Option<Vec<Job>> {
-        let first = match self.left.take() {
-            Some(job) => job,
-            None => {
-                let first = self.queue.recv().await?;
-                self.gather().await;
-                first
-            }
+        let first = if let Some(job) = self.left.take() {
+            job
+        } else {
+            let first = self.queue.recv().await?;
+            self.gather().await;
+            first
         };
         let (mut events, mut bytes) = (first.events(), first.bytes());
         let mut jobs = vec![first];
