@@ -1,5 +1,6 @@
 //! Deliveries in the database: what became of each event over a pushed transport.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use application::ports::{Backlog, DeliveryPage, DeliveryRow, Outbox, StoreError, TokenHolder};
@@ -33,7 +34,8 @@ const DEAD: i16 = 3;
 
 const PLANNED: &str = "
 SELECT epoch, position
-FROM deliveries_planned";
+FROM deliveries_planned
+WHERE only_row";
 
 /// The first time; of two that plan it, the second writes nothing.
 const BEGIN_AT: &str = "
@@ -45,7 +47,7 @@ ON CONFLICT DO NOTHING";
 const MOVE_ON: &str = "
 UPDATE deliveries_planned
 SET epoch = $1, position = $2
-WHERE epoch = $3 AND position = $4";
+WHERE only_row AND epoch = $3 AND position = $4";
 
 /// What another history left at a position gives way.
 const ADD: &str = "
@@ -83,17 +85,28 @@ WITH RECURSIVE head AS (
 )
 SELECT position, epoch, channel, record, version
 FROM head
+WHERE nth <= $2
 ORDER BY nth";
 
 const NOW: &str = "SELECT store_now() AS now";
 
+/// Says which of the rows it wrote, counted from 1: an event may be named twice. Rows are locked in one order, so that of
+/// two who update the same ones neither waits for the other for ever.
 const UPDATE: &str = "
+WITH held AS MATERIALIZED (
+    SELECT position
+    FROM deliveries
+    WHERE position = ANY ($1::int8[])
+    ORDER BY position
+    FOR UPDATE
+)
 UPDATE deliveries d
 SET standing = u.standing, record = u.record, since = u.since, version = d.version + 1
-FROM unnest($1::int8[], $2::int8[], $3::int4[], $4::int2[], $5::timestamptz[], $6::text[])
-    AS u (position, epoch, version, standing, since, record)
-WHERE d.position = u.position AND d.epoch = u.epoch AND d.version = u.version
-RETURNING d.position";
+FROM held
+JOIN unnest($1::int8[], $2::int8[], $3::int4[], $4::int2[], $5::timestamptz[], $6::text[]) WITH ORDINALITY
+    AS u (position, epoch, version, standing, since, record, nth) ON u.position = held.position
+WHERE d.position = held.position AND d.epoch = u.epoch AND d.version = u.version
+RETURNING u.nth";
 
 const FIND: &str = "
 SELECT position, epoch, channel, record, version
@@ -109,13 +122,11 @@ ORDER BY position
 LIMIT $2";
 
 const BACKLOG: &str = "
-SELECT
-    count(*) FILTER (WHERE standing = 1) AS open,
-    min(since) FILTER (WHERE standing = 1) AS oldest,
-    count(*) FILTER (WHERE standing = 3) AS dead
-FROM deliveries
-WHERE standing IN (1, 3)";
+SELECT waiting.open, waiting.oldest, given_up.dead
+FROM (SELECT count(*) AS open, min(since) AS oldest FROM deliveries WHERE standing = 1) AS waiting
+CROSS JOIN (SELECT count(*) AS dead FROM deliveries WHERE standing = 3) AS given_up";
 
+/// Locked before they go, so that none goes that a hand has just revived.
 const FORGET: &str = "
 DELETE FROM deliveries
 WHERE position IN (
@@ -124,6 +135,7 @@ WHERE position IN (
     WHERE position < $1 AND standing <> 1
     ORDER BY position
     LIMIT $2
+    FOR UPDATE SKIP LOCKED
 )";
 
 const HOLD: &str = "
@@ -158,7 +170,7 @@ impl PgOutbox {
     /// Opens the outbox of a database whose schema is [migrated](super::migrate()).
     pub fn open(database: &Database) -> Result<Self, ConnectError> {
         Ok(Self {
-            pool: database.pool(PURPOSE, CONNECTIONS)?,
+            pool: database.by_index().pool(PURPOSE, CONNECTIONS)?,
         })
     }
 
@@ -377,13 +389,13 @@ impl Outbox for PgOutbox {
             let written = client
                 .query(&update, &[positions, epochs, versions, standings, since, records])
                 .await?;
-            let written: Vec<i64> = written
+            let written: HashSet<i64> = written
                 .iter()
-                .map(|row| row.try_get(0))
+                .map(|row| row.try_get("nth"))
                 .collect::<Result<_, _>>()?;
-            Ok(positions
-                .iter()
-                .map(|position| written.contains(position))
+            Ok((1..)
+                .zip(positions)
+                .map(|(nth, _)| written.contains(&nth))
                 .collect())
         })
         .await

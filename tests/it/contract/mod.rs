@@ -2,6 +2,7 @@
 
 mod bus;
 mod leases;
+mod outbox;
 mod over_postgres;
 mod over_redis;
 mod registry;
