@@ -7,12 +7,14 @@
 mod delivery;
 mod doorbell;
 mod event;
+mod holder;
 mod notification;
 mod principal;
 
 pub(crate) use delivery::DeliveryRecord;
 pub(crate) use doorbell::{DoorbellRecord, ReplyRecord};
 pub(crate) use event::{ControlRecord, EventRecord, MarksRecord};
+pub(crate) use holder::HolderRecord;
 pub(crate) use notification::NotificationRecord;
 pub(crate) use principal::PrincipalRecord;
 

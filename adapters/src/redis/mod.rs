@@ -1,8 +1,9 @@
-//! Redis: the store, the fast bus, presence and tickets, settings. One instance, or a primary that Sentinels name; no cluster.
+//! Redis: the store, the fast bus, presence and tickets, deliveries, settings. One instance, or a primary that Sentinels name; no cluster.
 
 mod bus;
 mod connect;
 mod link;
+mod outbox;
 mod probe;
 mod registry;
 mod settings;
@@ -10,6 +11,7 @@ mod store;
 
 pub use bus::{Own, RedisBus};
 pub use connect::{ConnectError, Server};
+pub use outbox::RedisOutbox;
 pub use probe::RedisProbe;
 pub use registry::RedisRegistry;
 pub use settings::RedisSettings;

@@ -5,6 +5,7 @@ mod holders;
 mod planning;
 mod plans;
 mod reading;
+mod redis_accidents;
 mod updates;
 
 use std::sync::Arc;
@@ -86,6 +87,7 @@ macro_rules! outbox_suite {
 
 outbox_suite!(memory, super::in_memory);
 outbox_suite!(postgres, crate::contract::over_postgres::over_postgres);
+outbox_suite!(redis, crate::contract::over_redis::over_redis);
 
 struct InMemory {
     clock: Arc<SimClock>,
