@@ -1,5 +1,6 @@
 //! Metrics, counted in memory and written in the Prometheus text format.
 
+mod ably;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,8 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+
+use self::ably::Ably;
 
 /// Most answers take a millisecond or two; the last bucket is beyond every deadline of ours.
 const REQUEST_SECONDS: [f64; 13] = [
@@ -46,14 +49,10 @@ pub struct Metrics {
     degraded: IntGaugeVec,
     limited: IntCounterVec,
     tokens_refused: IntCounterVec,
-    ably_tokens: IntCounterVec,
-    ably_tokens_refused: IntCounterVec,
-    pushed: IntCounterVec,
-    push_duration: Histogram,
-    deliveries_ended: IntCounterVec,
     pruned_events: IntCounter,
     requests: IntCounterVec,
     request_duration: HistogramVec,
+    ably: Ably,
     hub: Hub,
 }
 
@@ -137,40 +136,6 @@ impl Metrics {
             )?,
             limited: limited(r)?,
             tokens_refused: counters(r, "tokens_refused_total", "Tokens refused, by reason.", "reason")?,
-            ably_tokens: counters(
-                r,
-                "ably_tokens_total",
-                "Tokens for Ably given out, by form.",
-                "form",
-            )?,
-            ably_tokens_refused: counters(
-                r,
-                "ably_tokens_refused_total",
-                "Tokens for Ably refused, by reason.",
-                "reason",
-            )?,
-            pushed: counters(
-                r,
-                "ably_publishes_total",
-                "Events sent to Ably, by what it came to.",
-                "outcome",
-            )?,
-            push_duration: registered(
-                r,
-                Histogram::with_opts(
-                    HistogramOpts::new(
-                        "arauto_ably_publish_duration_seconds",
-                        "Time that Ably took for the request with an event.",
-                    )
-                    .buckets(REQUEST_SECONDS.to_vec()),
-                ),
-            )?,
-            deliveries_ended: counters(
-                r,
-                "ably_deliveries_ended_total",
-                "Deliveries over Ably that ended, by how.",
-                "status",
-            )?,
             pruned_events: counter(r, "pruned_events_total", "Events dropped from the history.")?,
             requests: counters(
                 r,
@@ -189,6 +154,7 @@ impl Metrics {
                     &["class"],
                 ),
             )?,
+            ably: Ably::new(r)?,
             hub: Hub::new(r)?,
             registry,
         })
@@ -224,13 +190,13 @@ impl Observer for Metrics {
                 }
             }
             Observation::TokenRefused(reason) => count(&self.tokens_refused, reason),
-            Observation::AblyTokenIssued(form) => count(&self.ably_tokens, form),
-            Observation::AblyTokenRefused(reason) => count(&self.ably_tokens_refused, reason),
+            Observation::AblyTokenIssued(form) => count(&self.ably.tokens, form),
+            Observation::AblyTokenRefused(reason) => count(&self.ably.tokens_refused, reason),
             Observation::Pushed { outcome, took } => {
-                count(&self.pushed, outcome);
-                self.push_duration.observe(took.as_secs_f64());
+                count(&self.ably.publishes, outcome);
+                self.ably.publish_duration.observe(took.as_secs_f64());
             }
-            Observation::DeliveryEnded(status) => count(&self.deliveries_ended, status),
+            Observation::DeliveryEnded(status) => count(&self.ably.deliveries_ended, status),
             Observation::Pruned { events } => self.pruned_events.inc_by(wide(events)),
             Observation::Request { status, duration } => {
                 let (class, name) = status_names(status);

@@ -104,7 +104,7 @@ struct Ports {
     bus: Arc<dyn Bus>,
     registry: Arc<dyn Registry>,
     settings: Arc<dyn Settings>,
-    outbox: Option<Arc<dyn Outbox>>,
+    outbox: Arc<dyn Outbox>,
     limits: Arc<Limits>,
     probes: Vec<Arc<dyn Probe>>,
     rights: Arc<Rights>,
@@ -173,7 +173,7 @@ impl Ports {
     fn housekeeping(&self) -> Housekeeping {
         Housekeeping {
             store: Arc::clone(&self.store),
-            outbox: self.outbox.clone(),
+            outbox: Arc::clone(&self.outbox),
             bus: Arc::clone(&self.bus),
             observer: Arc::clone(&self.observer),
         }

@@ -16,8 +16,8 @@ const FORGOTTEN_AT_ONCE: usize = 1_000;
 pub struct Housekeeping {
     /// Where it is stored.
     pub store: Arc<dyn Store>,
-    /// What became of it over pushed transports, where that is kept.
-    pub outbox: Option<Arc<dyn Outbox>>,
+    /// What became of it over pushed transports.
+    pub outbox: Arc<dyn Outbox>,
     /// Where nodes hear of it.
     pub bus: Arc<dyn Bus>,
     /// Who counts.
@@ -53,11 +53,8 @@ impl Housekeeping {
 
     /// Deliveries are kept for as long as the events that they are of.
     async fn forget_deliveries(&self) -> Result<(), StoreError> {
-        let Some(outbox) = &self.outbox else {
-            return Ok(());
-        };
         let oldest = self.store.head().await?.oldest;
-        while outbox.forget(oldest, FORGOTTEN_AT_ONCE).await? == FORGOTTEN_AT_ONCE {
+        while self.outbox.forget(oldest, FORGOTTEN_AT_ONCE).await? == FORGOTTEN_AT_ONCE {
             tokio::task::yield_now().await;
         }
         Ok(())

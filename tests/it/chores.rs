@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapters::memory::{MemoryBus, MemoryStore, MemoryStoreConfig};
+use adapters::memory::{MemoryBus, MemoryOutbox, MemoryStore, MemoryStoreConfig};
 use adapters::sanitize::HtmlSanitizer;
 use api::wire::WireEncoder;
 use application::error::Error;
@@ -200,7 +200,7 @@ async fn all_that_is_due_is_published_and_all_that_is_over_is_dropped() {
     let mut desk = Desk::new(MemoryStoreConfig::default());
     let observer = Arc::new(Pruned::default());
     let housekeeping = Housekeeping {
-        outbox: None,
+        outbox: Arc::new(MemoryOutbox::new(desk.clock.clone())),
         store: desk.store.clone(),
         bus: desk.bus.clone(),
         observer: observer.clone(),

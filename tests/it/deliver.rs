@@ -160,7 +160,7 @@ impl World {
     fn sent(&self, channel: &Channel) -> Vec<String> {
         let sent = self.transport.sent.lock().unwrap();
         let of_it = sent.iter().filter(|parcel| parcel.channel == *channel);
-        of_it.map(|parcel| title(parcel)).collect()
+        of_it.map(title).collect()
     }
 
     async fn status(&self, position: Position) -> Option<Status> {

@@ -53,23 +53,34 @@ impl MemoryOutbox {
 
 impl State {
     fn put(&mut self, row: DeliveryRow) {
-        let (name, position) = (row.channel.to_string(), row.cursor.position);
-        if row.delivery.status.is_final() {
-            if let Some(open) = self.open.get_mut(&name) {
-                open.remove(&position);
-                if open.is_empty() {
-                    self.open.remove(&name);
-                }
+        let position = row.cursor.position;
+        self.take(position);
+        match row.delivery.status {
+            status if !status.is_final() => {
+                let name = row.channel.to_string();
+                self.open.entry(name).or_default().insert(position);
             }
-        } else {
-            self.open.entry(name).or_default().insert(position);
-        }
-        if matches!(row.delivery.status, Status::Dead(_)) {
-            self.dead.insert(position);
-        } else {
-            self.dead.remove(&position);
+            Status::Dead(_) => {
+                self.dead.insert(position);
+            }
+            _ => {}
         }
         self.rows.insert(position, row);
+    }
+
+    /// Takes a row out. The one that comes in its place may be of another channel.
+    fn take(&mut self, position: Position) {
+        let Some(row) = self.rows.remove(&position) else {
+            return;
+        };
+        self.dead.remove(&position);
+        let name = row.channel.to_string();
+        if let Some(open) = self.open.get_mut(&name) {
+            open.remove(&position);
+            if open.is_empty() {
+                self.open.remove(&name);
+            }
+        }
     }
 }
 
@@ -164,8 +175,7 @@ impl Outbox for MemoryOutbox {
             .filter(|(_, row)| row.delivery.status.is_final());
         let ended: Vec<_> = ended.map(|(position, _)| *position).take(limit).collect();
         for position in &ended {
-            state.rows.remove(position);
-            state.dead.remove(position);
+            state.take(*position);
         }
         Ok(ended.len())
     }

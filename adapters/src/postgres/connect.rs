@@ -133,6 +133,18 @@ impl Database {
 
     /// A statement that hangs, and a transaction whose owner was frozen, hold the others up for two seconds at most.
     /// Commits are flushed: a receipt names what survives a crash.
+    /// Has whoever asks look things up by an index, never walk through a table. Plans are made once, often when there is
+    /// nothing to be found yet and walking would be right, and stay until the server has counted the rows. Where only
+    /// walking is left its cost looks immense, which is no reason to compile the statement.
+    #[must_use]
+    pub(super) fn by_index(&self) -> Self {
+        let mut database = self.clone();
+        let given = self.config.get_options().unwrap_or_default();
+        let options = format!("{given} -c enable_seqscan=off -c jit=off");
+        database.config.options(options);
+        database
+    }
+
     fn config_for(&self, purpose: Purpose) -> Config {
         let millis = purpose.statement.as_millis();
         let mut config = self.config.clone();

@@ -1,5 +1,8 @@
 //! Deliveries in the database: what became of each event over a pushed transport.
 
+mod statements;
+
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use application::ports::{Backlog, DeliveryPage, DeliveryRow, Outbox, StoreError, TokenHolder};
@@ -13,6 +16,10 @@ use domain::outbox::{Delivery, Status};
 use futures_util::future::try_join;
 use tokio_postgres::Row;
 
+use self::statements::{
+    ADD, BACKLOG, BEGIN_AT, DEAD_ONES, FIND, FORGET, HEADS, HOLD, HOLDERS, MOVE_ON, NOW, PLANNED,
+    SWEEP_HOLDERS, UPDATE,
+};
 use super::connect::{ConnectError, Database, Failure, Purpose};
 use super::moment::{moment, timestamp};
 use crate::record::{DeliveryRecord, Unreadable, from_text, to_text};
@@ -31,124 +38,6 @@ const OPEN: i16 = 1;
 const ENDED: i16 = 2;
 const DEAD: i16 = 3;
 
-const PLANNED: &str = "
-SELECT epoch, position
-FROM deliveries_planned";
-
-/// The first time; of two that plan it, the second writes nothing.
-const BEGIN_AT: &str = "
-INSERT INTO deliveries_planned (epoch, position)
-VALUES ($1, $2)
-ON CONFLICT DO NOTHING";
-
-/// The row is locked from the comparison to the commit.
-const MOVE_ON: &str = "
-UPDATE deliveries_planned
-SET epoch = $1, position = $2
-WHERE epoch = $3 AND position = $4";
-
-/// What another history left at a position gives way.
-const ADD: &str = "
-INSERT INTO deliveries (position, epoch, channel, standing, since, record, version)
-SELECT *, 0
-FROM unnest($1::int8[], $2::int8[], $3::text[], $4::int2[], $5::timestamptz[], $6::text[])
-ON CONFLICT (position) DO UPDATE
-SET
-    epoch = excluded.epoch, channel = excluded.channel, standing = excluded.standing, since = excluded.since,
-    record = excluded.record, version = 0";
-
-/// From channel to channel by the index: what waits behind a channel's oldest is not looked at.
-const HEADS: &str = "
-WITH RECURSIVE head AS (
-    (
-        SELECT position, epoch, channel, record, version, 1 AS nth
-        FROM deliveries
-        WHERE standing = 1 AND channel > $1
-        ORDER BY channel, position
-        LIMIT 1
-    )
-    UNION ALL
-    (
-        SELECT next.position, next.epoch, next.channel, next.record, next.version, head.nth + 1
-        FROM head
-        CROSS JOIN LATERAL (
-            SELECT position, epoch, channel, record, version
-            FROM deliveries
-            WHERE standing = 1 AND channel > head.channel
-            ORDER BY channel, position
-            LIMIT 1
-        ) AS next
-        WHERE head.nth < $2
-    )
-)
-SELECT position, epoch, channel, record, version
-FROM head
-ORDER BY nth";
-
-const NOW: &str = "SELECT store_now() AS now";
-
-const UPDATE: &str = "
-UPDATE deliveries d
-SET standing = u.standing, record = u.record, since = u.since, version = d.version + 1
-FROM unnest($1::int8[], $2::int8[], $3::int4[], $4::int2[], $5::timestamptz[], $6::text[])
-    AS u (position, epoch, version, standing, since, record)
-WHERE d.position = u.position AND d.epoch = u.epoch AND d.version = u.version
-RETURNING d.position";
-
-const FIND: &str = "
-SELECT position, epoch, channel, record, version
-FROM deliveries
-WHERE position = ANY ($1::int8[])
-ORDER BY position";
-
-const DEAD_ONES: &str = "
-SELECT position, epoch, channel, record, version
-FROM deliveries
-WHERE standing = 3 AND position > $1
-ORDER BY position
-LIMIT $2";
-
-const BACKLOG: &str = "
-SELECT
-    count(*) FILTER (WHERE standing = 1) AS open,
-    min(since) FILTER (WHERE standing = 1) AS oldest,
-    count(*) FILTER (WHERE standing = 3) AS dead
-FROM deliveries
-WHERE standing IN (1, 3)";
-
-const FORGET: &str = "
-DELETE FROM deliveries
-WHERE position IN (
-    SELECT position
-    FROM deliveries
-    WHERE position < $1 AND standing <> 1
-    ORDER BY position
-    LIMIT $2
-)";
-
-const HOLD: &str = "
-INSERT INTO token_holders (user_id, units, roles, until)
-VALUES ($1, $2, $3, $4)
-ON CONFLICT (user_id) DO UPDATE
-SET units = excluded.units, roles = excluded.roles, until = excluded.until
-WHERE token_holders.until <= excluded.until";
-
-const SWEEP_HOLDERS: &str = "
-DELETE FROM token_holders
-WHERE user_id IN (
-    SELECT user_id
-    FROM token_holders
-    WHERE until <= store_now()
-    ORDER BY until
-    LIMIT $1
-    FOR UPDATE SKIP LOCKED
-)";
-
-const HOLDERS: &str = "
-SELECT user_id, units, roles, until
-FROM token_holders
-WHERE user_id = ANY ($1::text[]) AND until > store_now()";
-
 /// What became of each event over a pushed transport, for all nodes of a database.
 pub struct PgOutbox {
     pool: Pool,
@@ -158,7 +47,7 @@ impl PgOutbox {
     /// Opens the outbox of a database whose schema is [migrated](super::migrate()).
     pub fn open(database: &Database) -> Result<Self, ConnectError> {
         Ok(Self {
-            pool: database.pool(PURPOSE, CONNECTIONS)?,
+            pool: database.by_index().pool(PURPOSE, CONNECTIONS)?,
         })
     }
 
@@ -377,13 +266,13 @@ impl Outbox for PgOutbox {
             let written = client
                 .query(&update, &[positions, epochs, versions, standings, since, records])
                 .await?;
-            let written: Vec<i64> = written
+            let written: HashSet<i64> = written
                 .iter()
-                .map(|row| row.try_get(0))
+                .map(|row| row.try_get("nth"))
                 .collect::<Result<_, _>>()?;
-            Ok(positions
-                .iter()
-                .map(|position| written.contains(position))
+            Ok((1..)
+                .zip(positions)
+                .map(|(nth, _)| written.contains(&nth))
                 .collect())
         })
         .await

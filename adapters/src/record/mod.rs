@@ -7,6 +7,7 @@
 mod delivery;
 mod doorbell;
 mod event;
+mod holder;
 mod notification;
 mod principal;
 mod rollout;
@@ -14,6 +15,7 @@ mod rollout;
 pub(crate) use delivery::DeliveryRecord;
 pub(crate) use doorbell::{DoorbellRecord, ReplyRecord};
 pub(crate) use event::{ControlRecord, EventRecord, MarksRecord};
+pub(crate) use holder::HolderRecord;
 pub(crate) use notification::NotificationRecord;
 pub(crate) use principal::PrincipalRecord;
 pub use rollout::RolloutJson;

@@ -1,9 +1,11 @@
-//! Redis: the store, the fast bus, presence and tickets, limits, settings. One instance, or a primary that Sentinels name; no cluster.
+//! Redis: the store, the fast bus, presence and tickets, limits, deliveries, settings. One instance, or a primary that
+//! Sentinels name; no cluster.
 
 mod bus;
 mod connect;
 mod limiter;
 mod link;
+mod outbox;
 mod probe;
 mod registry;
 mod settings;
@@ -12,6 +14,7 @@ mod store;
 pub use bus::{Own, RedisBus};
 pub use connect::{ConnectError, Server};
 pub use limiter::RedisLimiter;
+pub use outbox::RedisOutbox;
 pub use probe::RedisProbe;
 pub use registry::RedisRegistry;
 pub use settings::RedisSettings;

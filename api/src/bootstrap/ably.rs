@@ -7,7 +7,6 @@ use adapters::guarded::GuardedTransport;
 use anyhow::Context as _;
 use application::ably_tokens::{AblyTokens, Limit};
 use application::deliver::Deliver;
-use application::ports::Outbox;
 use application::rollout::RolloutInForce;
 use domain::breaker::BreakerPolicy;
 use domain::policy::Health;
@@ -35,10 +34,7 @@ pub(super) fn tokens(config: &Config, ports: &Ports) -> anyhow::Result<Option<Ab
         Arc::clone(&ports.observer),
         limit,
     );
-    Ok(Some(match &ports.outbox {
-        Some(outbox) => tokens.remembered_in(Arc::clone(outbox)),
-        None => tokens,
-    }))
+    Ok(Some(tokens.remembered_in(Arc::clone(&ports.outbox))))
 }
 
 /// Wires what publishes to Ably, behind its circuit breaker; `None` where there is no key to publish with.
@@ -51,10 +47,6 @@ pub(super) fn deliver(
         return Ok(None);
     };
     let key = Key::parse(key.expose()).context("ARAUTO_ABLY_PUBLISH_KEY")?;
-    let outbox: &Arc<dyn Outbox> = ports.outbox.as_ref().context(
-        "ARAUTO_ABLY_PUBLISH_KEY: deliveries cannot be kept with ARAUTO_STORE=redis in this version yet; use postgres, \
-         or leave it out",
-    )?;
     let publisher = PublisherConfig {
         endpoint: match &config.ably.endpoint {
             AblyEndpoint::Main => Endpoint::Main,
@@ -70,7 +62,7 @@ pub(super) fn deliver(
     let rollout = Arc::clone(rollout);
     Ok(Some(Deliver {
         store: Arc::clone(&ports.store),
-        outbox: Arc::clone(outbox),
+        outbox: Arc::clone(&ports.outbox),
         transport: Arc::new(transport),
         encoder: Arc::clone(&ports.encoder),
         clock,

@@ -29,8 +29,8 @@ pub(super) struct Backends {
     pub(super) bus: Arc<dyn Bus>,
     pub(super) registry: Arc<dyn Registry>,
     pub(super) settings: Arc<dyn Settings>,
-    /// What became of events over pushed transports, where that can be kept.
-    pub(super) outbox: Option<Arc<dyn Outbox>>,
+    /// What became of events over pushed transports.
+    pub(super) outbox: Arc<dyn Outbox>,
     pub(super) limiter: Arc<dyn Limiter>,
     /// What is connected beside the store, and could be done without.
     pub(super) probes: Vec<Arc<dyn Probe>>,
@@ -69,7 +69,7 @@ impl Backends {
                 Arc::clone(around.observer),
             )),
             settings: Arc::new(MemorySettings::default()),
-            outbox: Some(Arc::new(MemoryOutbox::new(Arc::clone(around.clock)))),
+            outbox: Arc::new(MemoryOutbox::new(Arc::clone(around.clock))),
             limiter: limits::own(around),
             probes: Vec::new(),
         }
@@ -108,7 +108,7 @@ impl Backends {
             bus: Arc::new(buses),
             registry,
             settings: Arc::new(PgSettings::open(&database)?),
-            outbox: Some(Arc::new(PgOutbox::open(&database)?)),
+            outbox: Arc::new(PgOutbox::open(&database)?),
             limiter,
             probes,
         })

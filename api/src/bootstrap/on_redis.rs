@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use adapters::buses::Buses;
 use adapters::memory::MemoryBus;
-use adapters::redis::{Own, RedisBus, RedisRegistry, RedisSettings, RedisStore, RedisStoreConfig, Server};
+use adapters::redis::{
+    Own, RedisBus, RedisOutbox, RedisRegistry, RedisSettings, RedisStore, RedisStoreConfig, Server,
+};
 use anyhow::Context as _;
 use application::ports::{Entropy, Observer};
 
@@ -16,6 +18,8 @@ use crate::config::{Config, HistoryConfig};
 pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::Result<Backends> {
     let server = server(config)?;
     let store = store(config, Arc::clone(around.entropy), Arc::clone(around.observer)).await?;
+    let outbox = RedisOutbox::open(&server).await;
+    let outbox = outbox.with_context(|| format!("the store redis at {}", server.place()))?;
     let (life, observer) = ((around.tasks, around.cancel), around.observer);
     let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
     let hears = fast.hears();
@@ -25,7 +29,7 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
         bus: Arc::new(buses),
         registry: Arc::new(RedisRegistry::start(&server, around.node, observer, life)),
         settings: Arc::new(RedisSettings::new(&server)),
-        outbox: None,
+        outbox: Arc::new(outbox),
         limiter: limits::shared(&server, around),
         // Redis is the store itself.
         probes: Vec::new(),

@@ -40,7 +40,6 @@ impl Causes for Issuing {
 pub(crate) struct AblyApi;
 
 #[OpenApi(tag = "Group::Streams")]
-#[expect(clippy::unused_async, reason = "handlers are async, whether they wait or not")]
 impl AblyApi {
     /// Get a token for Ably
     ///

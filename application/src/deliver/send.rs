@@ -81,7 +81,7 @@ impl Deliver {
                         retry_after: Duration::ZERO,
                         by: Reason::Unhealthy,
                     };
-                    settled.extend(self.settle(with(&row, leased), lease, &held, now));
+                    settled.extend(self.settle(&with(&row, leased), lease, &held, now));
                 }
                 Ok((leased, lease)) => match self.content(&row, epoch, now).await? {
                     Content::Parcel(parcel) => leasing.push(Leased {
@@ -92,7 +92,7 @@ impl Deliver {
                     Content::Gone(why) => settled.push(with(&row, row.delivery.withdraw(why))),
                 },
                 Err(NotLeasable::LeaseRanOut(lease)) => {
-                    settled.extend(self.settle(row, lease, &Outcome::Lost, now));
+                    settled.extend(self.settle(&row, lease, &Outcome::Lost, now));
                 }
                 Err(NotLeasable::NotDue(_) | NotLeasable::Leased(_) | NotLeasable::Final) => {}
             }
@@ -106,7 +106,7 @@ impl Deliver {
             .iter()
             .zip(outcomes)
             .filter_map(|(leased, (outcome, took))| {
-                self.settle(leased.row.clone(), leased.lease, &outcome, now.plus(took))
+                self.settle(&leased.row, leased.lease, &outcome, now.plus(took))
             })
             .collect();
         pass.sent += ours.len();
@@ -146,14 +146,14 @@ impl Deliver {
     /// Takes an outcome; `None` where it changes nothing.
     fn settle(
         &self,
-        row: DeliveryRow,
+        row: &DeliveryRow,
         lease: Lease,
         outcome: &Outcome,
         now: Timestamp,
     ) -> Option<DeliveryRow> {
         let jitter = Jitter::from_bits(self.entropy.bits());
         match row.delivery.after(lease, outcome, &RETRY, now, jitter) {
-            Next::Ended(delivery) | Next::Again(delivery) => Some(with(&row, delivery)),
+            Next::Ended(delivery) | Next::Again(delivery) => Some(with(row, delivery)),
             Next::Stale => None,
         }
     }

@@ -3,6 +3,7 @@
 mod bus;
 mod leases;
 mod limiter;
+mod outbox;
 mod over_postgres;
 mod over_redis;
 mod registry;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use adapters::postgres::{PgBus, PgRegistry, PgSettings};
-use application::ports::{Bus, Doorbell, Listener, Observer, Registry, Reply, Settings};
+use adapters::postgres::{PgBus, PgOutbox, PgRegistry, PgSettings};
+use application::ports::{Bus, Doorbell, Listener, Observer, Outbox, Registry, Reply, Settings};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::cursor::{Cursor, Position};
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::bus::BusFactory;
 use super::leases::{LeaseFactory, Node};
+use super::outbox::OutboxFactory;
 use super::registry::RegistryFactory;
 use super::settings::SettingsFactory;
 
@@ -147,6 +148,22 @@ impl RegistryFactory for OverPostgres {
         let now: SystemTime = self.one("SELECT store_now()").await;
         let since = now.duration_since(UNIX_EPOCH).unwrap();
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap())
+    }
+}
+
+#[async_trait]
+impl OutboxFactory for OverPostgres {
+    async fn open(&self) -> [Arc<dyn Outbox>; 2] {
+        let place = self.database.url().parse().unwrap();
+        [0, 1].map(|_| Arc::new(PgOutbox::open(&place).unwrap()) as Arc<dyn Outbox>)
+    }
+
+    async fn advance(&self, by: Duration) {
+        RegistryFactory::advance(self, by).await;
+    }
+
+    async fn now(&self) -> Timestamp {
+        RegistryFactory::now(self).await
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapters::redis::{Own, RedisBus, RedisLimiter, RedisRegistry, RedisSettings, Server};
-use application::ports::{Bus, Limiter, Observer, Registry, Settings};
+use adapters::redis::{Own, RedisBus, RedisLimiter, RedisOutbox, RedisRegistry, RedisSettings, Server};
+use application::ports::{Bus, Limiter, Observer, Outbox, Registry, Settings};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::ids::NodeId;
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::bus::BusFactory;
 use super::leases::{LeaseFactory, Node};
 use super::limiter::LimiterFactory;
+use super::outbox::OutboxFactory;
 use super::registry::RegistryFactory;
 use super::settings::SettingsFactory;
 
@@ -158,6 +159,33 @@ impl LeaseFactory for OverRedis {
             }
         }
         kept
+    }
+}
+
+impl OverRedis {
+    /// How far the outbox's clock has been moved on, in milliseconds: a key that only tests write.
+    fn outbox_clock(&self) -> String {
+        format!("{}outbox:clock", self.prefix)
+    }
+}
+
+#[async_trait]
+impl OutboxFactory for OverRedis {
+    async fn open(&self) -> [Arc<dyn Outbox>; 2] {
+        let node = async || Arc::new(RedisOutbox::open(&self.server).await.unwrap()) as Arc<dyn Outbox>;
+        [node().await, node().await]
+    }
+
+    async fn advance(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap();
+        let mut redis = self.connect().await;
+        redis.incr::<_, _, ()>(self.outbox_clock(), millis).await.unwrap();
+    }
+
+    async fn now(&self) -> Timestamp {
+        let moved: Option<u64> = self.connect().await.get(self.outbox_clock()).await.unwrap();
+        let now = RegistryFactory::now(self).await;
+        now.plus(Duration::from_millis(moved.unwrap_or(0)))
     }
 }
 

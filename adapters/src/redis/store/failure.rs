@@ -13,7 +13,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(in super::super) enum Failure {
     #[error("Redis does not do what it is asked")]
     Redis(#[from] RedisError),
     #[error(transparent)]
@@ -26,7 +26,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Tells whether Redis itself said no: then nothing was written, because a script is run whole or not at all.
-    pub(super) fn is_refusal(&self) -> bool {
+    pub(in super::super) fn is_refusal(&self) -> bool {
         match self {
             Self::Redis(error) => {
                 !error.is_io_error() && matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
@@ -37,7 +37,7 @@ impl Failure {
     }
 
     /// Tells whether the same may succeed in a moment: Redis is away, starting, or no longer the primary.
-    pub(super) fn passes(&self) -> bool {
+    pub(in super::super) fn passes(&self) -> bool {
         match self {
             Self::Redis(error) => {
                 !self.is_refusal()
@@ -57,19 +57,19 @@ impl Failure {
     }
 
     /// Says it once in the log, where it is handled.
-    pub(super) fn log(&self) {
+    pub(in super::super) fn log(&self) {
         let cause = std::error::Error::source(self).map(ToString::to_string);
         tracing::warn!(error = %self, cause, store = "redis", "Redis was asked in vain");
     }
 }
 
-pub(super) const fn unavailable() -> StoreError {
+pub(in super::super) const fn unavailable() -> StoreError {
     StoreError::Unavailable {
         retry_after: RETRY_AFTER,
     }
 }
 
-pub(super) const fn outcome_unknown() -> StoreError {
+pub(in super::super) const fn outcome_unknown() -> StoreError {
     StoreError::OutcomeUnknown {
         retry_after: RETRY_AFTER,
     }

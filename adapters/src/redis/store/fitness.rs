@@ -30,15 +30,15 @@ pub enum Unfit {
 
 /// What tells one history of a Redis from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(in super::super) struct Identity {
     /// Each start of a Redis has another.
-    pub(super) run: String,
+    pub(in super::super) run: String,
     /// Whether what it acknowledged survives its end, so that the next run goes on with the same history.
-    pub(super) synced: bool,
+    pub(in super::super) synced: bool,
 }
 
 /// Asks a Redis what it is.
-pub(super) async fn look(
+pub(in super::super) async fn look(
     redis: &mut MultiplexedConnection,
     watched: bool,
 ) -> RedisResult<Result<Identity, Unfit>> {

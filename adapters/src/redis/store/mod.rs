@@ -4,14 +4,14 @@
 //! which the second does nothing unless they still stand so. How the data lie is written in `lua/store/names.lua`.
 
 mod accept;
-mod failure;
-mod fitness;
+pub(super) mod failure;
+pub(super) mod fitness;
 mod history;
 mod keeping;
 mod page;
 mod people;
 mod reply;
-mod rows;
+pub(super) mod rows;
 mod scripts;
 mod session;
 

@@ -17,7 +17,7 @@ use super::reply::Reply;
 use crate::record::{ControlRecord, MarksRecord, NotificationRecord, Unreadable, from_text, to_text};
 
 /// Scripts count in doubles: places below this are exact, and no log reaches it.
-pub(super) const PLACE_MAX: u64 = (1 << 53) - 1;
+pub(in super::super) const PLACE_MAX: u64 = (1 << 53) - 1;
 
 /// What a notification takes beside its texts: its hash and its places in the indexes.
 const NOTIFICATION_BYTES: usize = 400;

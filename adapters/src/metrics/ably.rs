@@ -1,0 +1,54 @@
+//! What happens on the way to Ably.
+
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, Registry};
+
+use super::{MetricsError, REQUEST_SECONDS, counters, registered};
+
+pub(super) struct Ably {
+    pub(super) tokens: IntCounterVec,
+    pub(super) tokens_refused: IntCounterVec,
+    pub(super) publishes: IntCounterVec,
+    pub(super) publish_duration: Histogram,
+    pub(super) deliveries_ended: IntCounterVec,
+}
+
+impl Ably {
+    pub(super) fn new(r: &Registry) -> Result<Self, MetricsError> {
+        Ok(Self {
+            tokens: counters(
+                r,
+                "ably_tokens_total",
+                "Tokens for Ably given out, by form.",
+                "form",
+            )?,
+            tokens_refused: counters(
+                r,
+                "ably_tokens_refused_total",
+                "Tokens for Ably refused, by reason.",
+                "reason",
+            )?,
+            publishes: counters(
+                r,
+                "ably_publishes_total",
+                "Events sent to Ably, by what it came to.",
+                "outcome",
+            )?,
+            publish_duration: registered(
+                r,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "arauto_ably_publish_duration_seconds",
+                        "Time that Ably took for the request with an event.",
+                    )
+                    .buckets(REQUEST_SECONDS.to_vec()),
+                ),
+            )?,
+            deliveries_ended: counters(
+                r,
+                "ably_deliveries_ended_total",
+                "Deliveries over Ably that ended, by how.",
+                "status",
+            )?,
+        })
+    }
+}
