@@ -173,7 +173,7 @@ async fn a_migration_that_takes_something_away_is_found() {
         "DROP FUNCTION store_now() CASCADE",
     ];
     let harmless = [
-        "CREATE TABLE deliveries (id bigint PRIMARY KEY)",
+        "CREATE TABLE parcels (id bigint PRIMARY KEY)",
         "CREATE INDEX ON marks (channel)",
         "ALTER TABLE notifications ADD COLUMN tenant text",
         "ALTER TABLE notifications ADD COLUMN tenant text NOT NULL DEFAULT 'city'",
