@@ -30,6 +30,7 @@ use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
 use application::room::Room;
+use application::settings::{CAPABILITIES, ChangeSettings, Watched};
 use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::tickets::Tickets;
 use domain::capability::Matrix;
@@ -231,6 +232,14 @@ impl Ports {
         }
     }
 
+    fn change_settings(&self) -> ChangeSettings {
+        ChangeSettings {
+            settings: Arc::clone(&self.settings),
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+        }
+    }
+
     fn replay(&self) -> Replay {
         Replay {
             store: Arc::clone(&self.store),
@@ -275,14 +284,14 @@ impl Node {
         let streams: Arc<dyn Streams> = Arc::clone(&hub) as Arc<dyn Streams>;
         let rechecking = Arc::clone(&hub);
         let follower = Follower {
-            settings: Arc::clone(&ports.settings),
+            watched: Watched::new(Arc::clone(&ports.settings), CAPABILITIES),
             rights: Arc::clone(&ports.rights),
             own: (*ports.rights.matrix()).clone(),
             recheck: Box::new(move || rechecking.recheck_rights()),
-            in_force: 0,
         };
-        tasks.spawn(follower.run(hub.settings_changes(), cancel.clone()));
-        tasks.spawn(limits::follower(&ports).run(hub.settings_changes(), cancel.clone()));
+        tasks.spawn(follow(follower, hub.settings_changes(), cancel.clone()));
+        let limits = limits::follower(&ports);
+        tasks.spawn(follow(limits, hub.settings_changes(), cancel.clone()));
         let rollout = rollout::Wiring::new(&ports);
         tasks.spawn(follow(rollout.follow, hub.settings_changes(), cancel.clone()));
         let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());
@@ -322,7 +331,7 @@ impl Node {
             heartbeat,
             renew,
             tickets: ports.tickets(),
-            settings: limits::change(&ports),
+            settings: ports.change_settings(),
             limits: ports.limits,
             ably_tokens,
             rollout: rollout.administer,

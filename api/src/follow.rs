@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use application::ports::{Settings, Version};
+use application::ports::Document;
 use application::rights::Rights;
 use application::rollout::FollowRollout;
-use application::settings::CAPABILITIES;
+use application::settings::Watched;
 use domain::capability::Matrix;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -53,38 +53,25 @@ impl Look for FollowRollout {
 
 /// Takes the documents that are in force.
 pub(crate) struct Follower {
-    pub(crate) settings: Arc<dyn Settings>,
+    /// [`application::settings::CAPABILITIES`].
+    pub(crate) watched: Watched,
     pub(crate) rights: Arc<Rights>,
     /// What is in force without a document.
     pub(crate) own: Matrix,
     /// Lets every open stream take its rights again.
     pub(crate) recheck: Box<dyn Fn() + Send + Sync>,
-    /// The version in force; 0 for this node's own.
-    pub(crate) in_force: Version,
-}
-
-impl Follower {
-    /// Follows until `cancel`. `changes` moves whenever the log says that something changed.
-    pub(crate) async fn run(self, changes: watch::Receiver<u64>, cancel: CancellationToken) {
-        follow(self, changes, cancel).await;
-    }
 }
 
 impl Look for Follower {
     async fn look(&mut self) -> bool {
-        let document = match self.settings.get(CAPABILITIES).await {
-            Ok(document) => document,
+        let Document { version, text } = match self.watched.news().await {
+            Ok(Some(document)) => document,
+            Ok(None) => return true,
             Err(error) => {
                 tracing::warn!(%error, "the capability matrix in force could not be looked up");
                 return false;
             }
         };
-        let (version, text) =
-            document.map_or((0, String::new()), |document| (document.version, document.text));
-        if version == self.in_force {
-            return true;
-        }
-        self.in_force = version;
         let matrix = if text.is_empty() {
             Ok(self.own.clone())
         } else {
@@ -109,7 +96,8 @@ impl Look for Follower {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use application::ports::{Document, MockSettings};
+    use application::ports::{MockSettings, Version};
+    use application::settings::CAPABILITIES;
     use domain::capability::Role;
 
     use super::*;
@@ -128,13 +116,12 @@ mod tests {
         let counted = Arc::clone(&rechecks);
         let own = Matrix::default_roles();
         let follower = Follower {
-            settings: Arc::new(settings),
+            watched: Watched::new(Arc::new(settings), CAPABILITIES),
             rights: Arc::new(Rights::new(own.clone())),
             own,
             recheck: Box::new(move || {
                 counted.fetch_add(1, Ordering::Relaxed);
             }),
-            in_force: 0,
         };
         (follower, rechecks)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::event::Control;
 
 use crate::announce::announce;
-use crate::ports::{Bus, Settings, SettingsError, Store, StoreError, Version};
+use crate::ports::{Bus, Document, Settings, SettingsError, Store, StoreError, Version};
 
 /// The document that holds the capability matrix. Empty or absent: each node's own file, or what is built in.
 pub const CAPABILITIES: &str = "capabilities";
@@ -52,6 +52,35 @@ impl ChangeSettings {
             .await;
         announce(&*self.bus, told.map_err(ChangeError::NotTold)?).await;
         Ok(())
+    }
+}
+
+/// A document that is looked at now and then.
+pub struct Watched {
+    settings: Arc<dyn Settings>,
+    document: &'static str,
+    /// The version that was given out last; 0 where there was no document.
+    seen: Version,
+}
+
+impl Watched {
+    /// Begins as if there were no document.
+    pub const fn new(settings: Arc<dyn Settings>, document: &'static str) -> Self {
+        Self {
+            settings,
+            document,
+            seen: 0,
+        }
+    }
+
+    /// Returns the document where it is another than the last time; one that is gone is empty, at version 0.
+    pub async fn news(&mut self) -> Result<Option<Document>, SettingsError> {
+        let document = self.settings.get(self.document).await?.unwrap_or_default();
+        if document.version == self.seen {
+            return Ok(None);
+        }
+        self.seen = document.version;
+        Ok(Some(document))
     }
 }
 

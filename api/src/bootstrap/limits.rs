@@ -7,7 +7,6 @@ use adapters::memory::MemoryLimiter;
 use adapters::redis::{RedisLimiter, Server};
 use application::limits::Limits;
 use application::ports::{Limiter, Observer};
-use application::settings::ChangeSettings;
 
 use super::Ports;
 use super::backends::Surroundings;
@@ -45,13 +44,4 @@ pub(super) fn limits(
 /// Wires what follows the limits in the settings.
 pub(super) fn follower(ports: &Ports) -> LimitsFollower {
     LimitsFollower::new(Arc::clone(&ports.settings), Arc::clone(&ports.limits))
-}
-
-/// Wires what changes settings.
-pub(super) fn change(ports: &Ports) -> ChangeSettings {
-    ChangeSettings {
-        settings: Arc::clone(&ports.settings),
-        store: Arc::clone(&ports.store),
-        bus: Arc::clone(&ports.bus),
-    }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use adapters::RolloutJson;
 use application::ports::RolloutFormat;
 use application::rollout::{AdministerRollout, FollowRollout, RolloutInForce};
-use application::settings::ChangeSettings;
 
 use super::Ports;
 
@@ -24,11 +23,7 @@ impl Wiring {
         let settings = Arc::clone(&ports.settings);
         let follow = FollowRollout::new(settings, Arc::clone(&format), Arc::clone(&in_force));
         let administer = AdministerRollout {
-            change: ChangeSettings {
-                settings: Arc::clone(&ports.settings),
-                store: Arc::clone(&ports.store),
-                bus: Arc::clone(&ports.bus),
-            },
+            change: ports.change_settings(),
             format,
             in_force,
             clock: Arc::clone(&ports.clock),

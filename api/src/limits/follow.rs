@@ -1,67 +1,40 @@
 //! Following the limits: what was changed for the cluster comes into force on this node.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use application::limits::{Limits, Rules};
-use application::ports::{Settings, Version};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use application::ports::{Document, Settings};
+use application::settings::Watched;
 
 use super::{LIMITS, StoredLimits};
-
-/// Settings are looked at this often even when the log says nothing: a word may be lost with the node that had it.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// Settings that could not be read are asked for again.
-const RETRY: Duration = Duration::from_secs(1);
+use crate::follow::Look;
 
 /// Takes the limits that are in force.
 pub(crate) struct LimitsFollower {
-    settings: Arc<dyn Settings>,
+    watched: Watched,
     limits: Arc<Limits>,
-    /// The version in force; 0 for what is built in.
-    in_force: Version,
 }
 
 impl LimitsFollower {
     /// Begins with what is built in.
     pub(crate) const fn new(settings: Arc<dyn Settings>, limits: Arc<Limits>) -> Self {
         Self {
-            settings,
+            watched: Watched::new(settings, LIMITS),
             limits,
-            in_force: 0,
         }
     }
+}
 
-    /// Follows until `cancel`. `changes` moves whenever the log says that something changed.
-    pub(crate) async fn run(mut self, mut changes: watch::Receiver<u64>, cancel: CancellationToken) {
-        loop {
-            let pause = if self.look().await { LOOK_EVERY } else { RETRY };
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                told = changes.changed() => if told.is_err() {
-                    return;
-                },
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-    }
-
-    /// Takes what has changed; tells whether it could be asked for.
+impl Look for LimitsFollower {
     async fn look(&mut self) -> bool {
-        let document = match self.settings.get(LIMITS).await {
-            Ok(document) => document,
+        let Document { version, text } = match self.watched.news().await {
+            Ok(Some(document)) => document,
+            Ok(None) => return true,
             Err(error) => {
                 tracing::warn!(%error, "the limits in force could not be looked up");
                 return false;
             }
         };
-        let (version, text) =
-            document.map_or((0, String::new()), |document| (document.version, document.text));
-        if version == self.in_force {
-            return true;
-        }
-        self.in_force = version;
         match StoredLimits::read(&text) {
             Ok(stored) => {
                 self.limits
@@ -77,7 +50,7 @@ impl LimitsFollower {
 
 #[cfg(test)]
 mod tests {
-    use application::ports::{Document, MockSettings, SettingsError};
+    use application::ports::{MockSettings, SettingsError, Version};
     use application::testing::Unobserved;
 
     use super::*;

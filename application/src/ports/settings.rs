@@ -6,7 +6,7 @@ use async_trait::async_trait;
 pub type Version = u64;
 
 /// A document with its version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Document {
     /// How often it has been written.
     pub version: Version,

@@ -6,7 +6,7 @@ use domain::cohort::Salt;
 use domain::rollout::{AuditedRollout, Rollout};
 
 use crate::ports::{Document, RolloutFormat, Settings, SettingsError, Version};
-use crate::settings::ROLLOUT;
+use crate::settings::{ROLLOUT, Watched};
 
 /// The rollout in force on this node, which is replaced while the service runs.
 #[derive(Debug)]
@@ -53,11 +53,9 @@ impl RolloutInForce {
 
 /// Takes what the settings say into force on this node.
 pub struct FollowRollout {
-    settings: Arc<dyn Settings>,
+    watched: Watched,
     format: Arc<dyn RolloutFormat>,
     in_force: Arc<RolloutInForce>,
-    /// The version that was looked at last, whether it could be read or not.
-    seen: Version,
 }
 
 impl FollowRollout {
@@ -68,27 +66,23 @@ impl FollowRollout {
         in_force: Arc<RolloutInForce>,
     ) -> Self {
         Self {
-            settings,
+            watched: Watched::new(settings, ROLLOUT),
             format,
             in_force,
-            seen: 0,
         }
     }
 
     /// Looks once, and takes what has changed. What cannot be read leaves the last rollout in force, and is said once.
     pub async fn look(&mut self) -> Result<(), SettingsError> {
-        let document = self.settings.get(ROLLOUT).await?;
-        let version = document.as_ref().map_or(0, |document| document.version);
-        if version == self.seen {
+        let Some(Document { version, text }) = self.watched.news().await? else {
             return Ok(());
-        }
-        self.seen = version;
-        let Some(Document { version, text }) = document else {
+        };
+        if version == 0 {
             tracing::warn!("the rollout is gone from the settings: nobody is on Ably");
             self.in_force
                 .replace((*RolloutInForce::default().current()).clone());
             return Ok(());
-        };
+        }
         match self.format.read(&text) {
             Ok(audited) => {
                 let rollout = &audited.rollout;
