@@ -108,7 +108,7 @@ impl Purpose {
 }
 
 impl Database {
-    /// The same, on behalf of a node: what it commits names it to the others, so that it knows its own bell.
+    /// The same, on behalf of a node: its bell names it, so that it knows its own.
     #[must_use]
     pub const fn on_behalf_of(mut self, node: NodeId) -> Self {
         self.node = Some(node);
@@ -131,8 +131,6 @@ impl Database {
         format!("{host}:{port}")
     }
 
-    /// A statement that hangs, and a transaction whose owner was frozen, hold the others up for two seconds at most.
-    /// Commits are flushed: a receipt names what survives a crash.
     /// Has whoever asks look things up by an index, never walk through a table. Plans are made once, often when there is
     /// nothing to be found yet and walking would be right, and stay until the server has counted the rows. Where only
     /// walking is left its cost looks immense, which is no reason to compile the statement.
@@ -145,15 +143,15 @@ impl Database {
         database
     }
 
+    /// A statement that hangs, and a transaction whose owner was frozen, hold the others up for two seconds at most.
+    /// Commits are flushed: a receipt names what survives a crash.
     fn config_for(&self, purpose: Purpose) -> Config {
         let millis = purpose.statement.as_millis();
         let mut config = self.config.clone();
         let given = config.get_options().unwrap_or_default().to_owned();
-        let node = self.node.map(|node| format!(" -c arauto.node={:08x}", node.0));
-        let node = node.unwrap_or_default();
         config.application_name(purpose.name).options(format!(
             "{given} -c statement_timeout={millis} -c idle_in_transaction_session_timeout=2000 \
-             -c synchronous_commit=on -c TimeZone=UTC{node}"
+             -c synchronous_commit=on -c TimeZone=UTC"
         ));
         config
     }

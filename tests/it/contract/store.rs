@@ -13,6 +13,7 @@ use application::testing::{SeededEntropy, SimClock};
 use async_trait::async_trait;
 use domain::time::Timestamp;
 
+mod bell;
 mod bounds;
 mod durable;
 mod expiry;

@@ -7,16 +7,16 @@ WITH item AS (
     SELECT *
     FROM unnest(
         $1::uuid[], $2::text[], $3::int2[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[],
-        $9::timestamptz[], $10::timestamptz[], $11::int4[], $12::text[], $13::text[], $14::bytea[],
-        $21::timestamptz[]
+        $9::timestamptz[], $10::timestamptz[], $11::int4[], $12::timestamptz[], $13::text[], $14::text[],
+        $15::bytea[]
     ) WITH ORDINALITY AS t (
         id, kind, priority, title, body, link, data, requires_ack,
-        expires_at, due_at, bytes, publisher, key, digest, published_at, n
+        expires_at, published_at, bytes, due_at, publisher, key, digest, n
     )
 ),
 target AS (
     SELECT *, row_number() OVER (PARTITION BY n ORDER BY nth) = 1 AS leads
-    FROM unnest($15::int8[], $16::text[]) WITH ORDINALITY AS t (n, channel, nth)
+    FROM unnest($16::int8[], $17::text[]) WITH ORDINALITY AS t (n, channel, nth)
 ),
 -- What is known already, by key or by id: one look-up for each item. A join might be planned as a walk through all
 -- that is stored, and stay so, because the plan is made when nothing is stored yet.
@@ -61,7 +61,7 @@ unknown AS (
 -- Keys are forgotten in the order of their serials, so that the ends of the range count them.
 key_room AS (
     SELECT
-        $17::int8 - coalesce(newest.serial - oldest.serial + 1, 0) AS room,
+        $18::int8 - coalesce(newest.serial - oldest.serial + 1, 0) AS room,
         oldest.until AS again_at
     FROM (VALUES (1)) AS one
     LEFT JOIN LATERAL (
@@ -81,8 +81,8 @@ key_room AS (
 -- Counted only where something is to be scheduled.
 schedule_room AS (
     SELECT
-        $18::int8 - count(s.id) AS room,
-        $19::int8 - coalesce(sum(s.bytes), 0) AS bytes,
+        $19::int8 - count(s.id) AS room,
+        $20::int8 - coalesce(sum(s.bytes), 0) AS bytes,
         min(s.due_at) AS again_at
     FROM (VALUES (1)) AS one
     LEFT JOIN notifications s
@@ -131,7 +131,7 @@ placed AS (
     CROSS JOIN log_end
     -- A payload that many events share counts once, with its first event.
     CROSS JOIN LATERAL (
-        SELECT $20::int4 + CASE WHEN target.leads THEN fresh.bytes ELSE 0 END AS bytes
+        SELECT $21::int4 + CASE WHEN target.leads THEN fresh.bytes ELSE 0 END AS bytes
     ) AS weight
     WHERE fresh.due_at IS NULL
     WINDOW sofar AS (ORDER BY target.nth)

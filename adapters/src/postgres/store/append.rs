@@ -9,6 +9,7 @@ use domain::cursor::{Cursor, Position};
 use domain::event::{Change, Event};
 use domain::time::Timestamp;
 use futures_util::future::join;
+use tokio_postgres::types::ToSql;
 
 use super::super::connect::Failure;
 use super::log::cursor;
@@ -20,15 +21,6 @@ use super::rows::{self, EVENT_BYTES, moment, place, timestamp};
 pub(in super::super) const LOG_LOCK: i64 = 0x6172_6175_746f_0000;
 
 pub(super) const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
-
-/// Rings the bell of the bus with the head, when the transaction is committed.
-pub(super) const NOTIFY: &str = "
-SELECT pg_notify('arauto', concat_ws(
-    ' ', 'h', name || '-' || (SELECT max(position) FROM events), current_setting('arauto.node', true)
-))
-FROM epochs
-ORDER BY epoch DESC
-LIMIT 1";
 
 const END: &str = "
 SELECT
@@ -93,7 +85,7 @@ impl Entry {
     }
 }
 
-/// Appends events and rings the bell. MUST be the last before the commit.
+/// Appends events.
 pub(super) async fn append(
     transaction: &Transaction<'_>,
     end: LogEnd,
@@ -117,27 +109,18 @@ pub(super) async fn append(
         }));
     }
     let insert = transaction.prepare_cached(INSERT).await?;
-    let notify = transaction.prepare_cached(NOTIFY).await?;
-    let (inserted, notified) = join(
-        transaction.execute(
-            &insert,
-            &[
-                &columns.positions,
-                &columns.kinds,
-                &columns.channels,
-                &columns.notifications,
-                &columns.details,
-                &columns.expiries,
-                &columns.bytes,
-                &columns.bytes_through,
-                &moment(end.now),
-            ],
-        ),
-        transaction.execute(&notify, &[]),
-    )
-    .await;
-    inserted?;
-    notified?;
+    let parameters: [&(dyn ToSql + Sync); 9] = [
+        &columns.positions,
+        &columns.kinds,
+        &columns.channels,
+        &columns.notifications,
+        &columns.details,
+        &columns.expiries,
+        &columns.bytes,
+        &columns.bytes_through,
+        &moment(end.now),
+    ];
+    transaction.execute(&insert, &parameters).await?;
     Ok(events)
 }
 

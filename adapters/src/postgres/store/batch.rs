@@ -14,11 +14,11 @@ use domain::ids::NotificationId;
 use domain::time::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use uuid::Uuid;
 
 use super::super::connect::Failure;
 use super::PgStoreConfig;
-use super::rows::{self, EVENT_BYTES, moment, position, timestamp};
+use super::columns::Notifications;
+use super::rows::{EVENT_BYTES, moment, position, timestamp};
 use crate::record::Unreadable;
 
 /// The statement: items, channels, bounds in; one row for each item out.
@@ -32,23 +32,13 @@ const RETRY_MAX: Duration = Duration::from_secs(3_600);
 /// The columns of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Columns<'a> {
-    ids: Vec<Uuid>,
-    kinds: Vec<&'a str>,
-    priorities: Vec<i16>,
-    titles: Vec<&'a str>,
-    bodies: Vec<&'a str>,
-    links: Vec<Option<&'a str>>,
-    data: Vec<&'a str>,
-    acks: Vec<bool>,
-    expiries: Vec<Option<SystemTime>>,
+    notifications: Notifications<'a>,
     dues: Vec<Option<SystemTime>>,
-    bytes: Vec<i32>,
     publishers: Vec<Option<&'a str>>,
     keys: Vec<Option<&'a str>>,
     digests: Vec<Option<&'a [u8]>>,
     target_items: Vec<i64>,
     target_channels: Vec<String>,
-    published: Vec<SystemTime>,
     bounds: Bounds,
 }
 
@@ -80,27 +70,16 @@ impl<'a> Columns<'a> {
     }
 
     fn push(&mut self, item: &'a Acceptance) {
-        let (notification, content) = (&item.notification, &item.notification.content);
-        self.ids.push(rows::uuid(notification.id));
-        self.kinds.push(content.kind.as_str());
-        self.priorities.push(rows::priority_rank(content.priority));
-        self.titles.push(&content.title);
-        self.bodies.push(&content.body);
-        self.links.push(content.link.as_deref());
-        self.data.push(&content.data);
-        self.acks.push(content.requires_ack);
-        self.expiries.push(content.expires_at.map(moment));
+        self.notifications.push(&item.notification);
         self.dues.push(match item.plan.due {
             Due::Now => None,
             Due::At(at) => Some(moment(at)),
         });
-        self.bytes.push(rows::notification_bytes(notification));
         let key = item.idempotency.as_ref();
         self.publishers.push(key.map(|key| key.publisher.as_str()));
         self.keys.push(key.map(|key| key.key.as_str()));
         self.digests.push(key.map(|key| &key.digest[..]));
-        self.published.push(moment(notification.published_at));
-        let n = clamp(self.ids.len());
+        let n = clamp(self.notifications.ids.len());
         for channel in &item.plan.channels {
             self.target_items.push(n);
             self.target_channels.push(channel.to_string());
@@ -108,19 +87,10 @@ impl<'a> Columns<'a> {
     }
 
     /// Returns the parameters in the statement's order.
-    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 22] {
-        [
-            &self.ids,
-            &self.kinds,
-            &self.priorities,
-            &self.titles,
-            &self.bodies,
-            &self.links,
-            &self.data,
-            &self.acks,
-            &self.expiries,
+    pub(super) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let mut parameters = self.notifications.parameters();
+        let others: [&(dyn ToSql + Sync); 11] = [
             &self.dues,
-            &self.bytes,
             &self.publishers,
             &self.keys,
             &self.digests,
@@ -130,9 +100,10 @@ impl<'a> Columns<'a> {
             &self.bounds.scheduled,
             &self.bounds.scheduled_bytes,
             &self.bounds.event_bytes,
-            &self.published,
             &self.bounds.key_ttl_ms,
-        ]
+        ];
+        parameters.extend(others);
+        parameters
     }
 }
 

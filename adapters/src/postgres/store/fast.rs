@@ -20,6 +20,7 @@ use super::super::connect::Failure;
 use super::PgStoreConfig;
 use super::append::{LOCK, LOG_LOCK};
 use super::batch::{Outcome, clamp, fresh, millis};
+use super::columns::Notifications;
 use super::rows::{self, EVENT_BYTES, moment, position, timestamp};
 
 /// Stores notifications and their events after the end of the log.
@@ -111,17 +112,7 @@ pub(super) fn may_go(part: &[&Acceptance]) -> bool {
 /// The rows of a batch, as columns.
 #[derive(Default)]
 struct Columns<'a> {
-    ids: Vec<Uuid>,
-    kinds: Vec<&'a str>,
-    priorities: Vec<i16>,
-    titles: Vec<&'a str>,
-    bodies: Vec<&'a str>,
-    links: Vec<Option<&'a str>>,
-    data: Vec<&'a str>,
-    acks: Vec<bool>,
-    expiries: Vec<Option<SystemTime>>,
-    published: Vec<SystemTime>,
-    bytes: Vec<i32>,
+    notifications: Notifications<'a>,
     /// Where its events begin, counted from 1.
     firsts: Vec<i64>,
     events: Vec<i32>,
@@ -153,25 +144,15 @@ impl<'a> Columns<'a> {
     }
 
     fn push(&mut self, item: &'a Acceptance) {
-        let (notification, content) = (&item.notification, &item.notification.content);
-        let (id, expires_at) = (rows::uuid(notification.id), content.expires_at.map(moment));
-        let bytes = rows::notification_bytes(notification);
-        self.ids.push(id);
-        self.kinds.push(content.kind.as_str());
-        self.priorities.push(rows::priority_rank(content.priority));
-        self.titles.push(&content.title);
-        self.bodies.push(&content.body);
-        self.links.push(content.link.as_deref());
-        self.data.push(&content.data);
-        self.acks.push(content.requires_ack);
-        self.expiries.push(expires_at);
-        self.published.push(moment(notification.published_at));
-        self.bytes.push(bytes);
+        let notification = &item.notification;
+        let id = rows::uuid(notification.id);
+        let expires_at = notification.content.expires_at.map(moment);
+        self.notifications.push(notification);
         self.firsts.push(clamp(self.channels.len() + 1));
         self.events
             .push(i32::try_from(item.plan.channels.len()).unwrap_or(i32::MAX));
         // A payload that many events share counts once, with its first event.
-        let mut payload = bytes;
+        let mut payload = rows::notification_bytes(notification);
         for channel in &item.plan.channels {
             let weight = EVENT_BYTES.saturating_add(std::mem::take(&mut payload));
             let before = self.through.last().copied().unwrap_or_default();
@@ -190,19 +171,9 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 18] {
-        [
-            &self.ids,
-            &self.kinds,
-            &self.priorities,
-            &self.titles,
-            &self.bodies,
-            &self.links,
-            &self.data,
-            &self.acks,
-            &self.expiries,
-            &self.published,
-            &self.bytes,
+    fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let mut parameters = self.notifications.parameters();
+        let events: [&(dyn ToSql + Sync); 7] = [
             &self.firsts,
             &self.events,
             &self.channels,
@@ -210,7 +181,9 @@ impl<'a> Columns<'a> {
             &self.event_expiries,
             &self.event_bytes,
             &self.through,
-        ]
+        ];
+        parameters.extend(events);
+        parameters
     }
 }
 

@@ -6,6 +6,7 @@
 mod append;
 mod batch;
 mod bell;
+mod columns;
 mod fast;
 mod gathering;
 mod inbox;
@@ -36,11 +37,11 @@ use domain::cursor::{Cursor, Position};
 use domain::event::{Change, Control};
 use domain::ids::{NotificationId, UserId};
 use domain::state::Mark;
-use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::connect::{ConnectError, Database};
 use append::{Entry, written};
+use bell::Bell;
 use inbox::Desk;
 use marks::Pen;
 use met::Met;
@@ -101,6 +102,7 @@ impl Default for PgStoreConfig {
 pub struct PgStore {
     pools: Pools,
     writer: WriterHandle,
+    bell: Bell,
     turns: Turns,
     met: Met,
     config: PgStoreConfig,
@@ -118,13 +120,14 @@ impl PgStore {
     ) -> Result<Self, StoreError> {
         let history = Arc::new(History::new(entropy));
         let pools = Pools::open(database, config.connections, &history)?;
-        let (heads, grown) = watch::channel(None);
+        let (bell, grown) = Bell::new();
         tasks.spawn(bell::ring(pools.bell.clone(), database.node(), grown));
-        let (writer, work) = writer::writer(&pools, config.clone(), heads, observer);
+        let (writer, work) = writer::writer(&pools, config.clone(), bell.clone(), observer);
         tasks.spawn(work.run());
         let store = Self {
             pools,
             writer,
+            bell,
             turns: Turns::default(),
             met: Met::default(),
             config,
@@ -177,7 +180,9 @@ impl Store for PgStore {
             Ok(written(&end, (), events))
         });
         let done = done.await;
-        lease.settle(done)
+        let done = lease.settle(done)?;
+        self.bell.after(&done);
+        Ok(done)
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
@@ -239,7 +244,11 @@ impl Store for PgStore {
             reader,
         };
         let marked = pools::WRITING.in_time(pen.mark(id, mark)).await;
-        lease.settle(marked)
+        let marked = lease.settle(marked)?;
+        if let Some(marked) = &marked {
+            self.bell.after(marked);
+        }
+        Ok(marked)
     }
 
     async fn read_all(
@@ -255,7 +264,9 @@ impl Store for PgStore {
             reader,
         };
         let read = pools::WRITING.in_time(pen.read_all(up_to)).await;
-        lease.settle(read)
+        let read = lease.settle(read)?;
+        self.bell.after(&read);
+        Ok(read)
     }
 
     async fn channels_of(&self, id: NotificationId) -> Result<Option<Vec<Channel>>, StoreError> {
@@ -267,7 +278,9 @@ impl Store for PgStore {
     async fn retract(&self, id: NotificationId) -> Result<Written<Retraction>, StoreError> {
         let mut lease = self.pools.writing().await?;
         let retracted = pools::WRITING.in_time(retract::retract(&mut lease, id)).await;
-        lease.settle(retracted)
+        let retracted = lease.settle(retracted)?;
+        self.bell.after(&retracted);
+        Ok(retracted)
     }
 
     async fn promote(&self, limit: usize) -> Result<Written<Promoted>, StoreError> {
@@ -276,7 +289,9 @@ impl Store for PgStore {
         let promoted = pools::KEEPING
             .in_time(schedule::promote(&mut lease, head, limit))
             .await;
-        lease.settle(promoted)
+        let promoted = lease.settle(promoted)?;
+        self.bell.after(&promoted);
+        Ok(promoted)
     }
 
     async fn prune(&self) -> Result<Pruned, StoreError> {

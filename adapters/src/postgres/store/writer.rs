@@ -12,7 +12,7 @@ use deadpool_postgres::{ClientWrapper, Pool};
 use domain::cursor::{Cursor, Epoch};
 use domain::event::Event;
 use futures_util::future::join4;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
@@ -20,6 +20,7 @@ use super::super::connect::{Failure, RETRY_AFTER, unavailable};
 use super::PgStoreConfig;
 use super::append::{LOCK, LOG_LOCK};
 use super::batch::{ACCEPT, Columns, Outcome, outcome};
+use super::bell::Bell;
 use super::fast;
 use super::gathering::{Gathering, until};
 use super::pools::{Pools, WRITING};
@@ -102,16 +103,15 @@ pub(super) struct Writer {
     left: Option<Job>,
     pool: Pool,
     config: PgStoreConfig,
-    /// How far the log has grown.
-    heads: watch::Sender<Option<Cursor>>,
+    bell: Bell,
     gathering: Gathering,
 }
 
-/// Makes a writer and its handle. It says how far the log has grown after each commit.
+/// Makes a writer and its handle.
 pub(super) fn writer(
     pools: &Pools,
     config: PgStoreConfig,
-    heads: watch::Sender<Option<Cursor>>,
+    bell: Bell,
     observer: Arc<dyn Observer>,
 ) -> (WriterHandle, Writer) {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
@@ -124,7 +124,7 @@ pub(super) fn writer(
         left: None,
         pool: pools.writer.clone(),
         config,
-        heads,
+        bell,
         gathering: Gathering::default(),
     };
     (handle, writer)
@@ -255,7 +255,7 @@ impl Writer {
             let failure = match self.attempt(part, sent).await {
                 Ok(outcomes) => {
                     if let Some(end) = end_of(&outcomes) {
-                        self.heads.send_replace(Some(end));
+                        self.bell.at(end);
                     }
                     return Ok(Ok(outcomes));
                 }

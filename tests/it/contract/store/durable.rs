@@ -24,7 +24,7 @@ use super::scene::{Item, Scene, key, positions, to, user};
 /// The advisory lock under which positions are given out, as operators see it in `pg_locks`.
 const LOG_LOCK: i64 = 0x6172_6175_746f_0000;
 
-async fn node(url: &str) -> Arc<PgStore> {
+pub(super) async fn node(url: &str) -> Arc<PgStore> {
     let place: Place = url.parse().unwrap();
     let tasks = TaskTracker::new();
     let store = PgStore::open(
