@@ -8,6 +8,7 @@ mod link;
 mod outbox;
 mod probe;
 mod registry;
+mod script;
 mod settings;
 mod store;
 

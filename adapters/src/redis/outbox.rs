@@ -23,7 +23,8 @@ use self::rows::{HolderFields, PageFields};
 use self::scripts::Scripts;
 use super::connect::Server;
 use super::link::Link;
-use super::store::failure::{Failure, outcome_unknown, unavailable};
+use super::script::call;
+use super::store::failure::{Failure, Kind, outcome_unknown};
 use super::store::rows::PLACE_MAX;
 use super::store::{OpenError, fitness};
 use crate::record::{HolderRecord, Unreadable, to_text};
@@ -50,13 +51,6 @@ pub struct RedisOutbox {
     verified: AtomicU64,
 }
 
-/// Whether what is asked leaves traces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Reads,
-    Writes,
-}
-
 impl RedisOutbox {
     /// Opens the outbox of a Redis. One that would drop what it has acknowledged is refused, then and whenever a
     /// connection is opened again.
@@ -67,22 +61,13 @@ impl RedisOutbox {
             scripts: Scripts::new(),
             verified: AtomicU64::new(0),
         };
-        let mark = outbox.mark().await;
-        match mark {
-            Ok(_) => Ok(outbox),
-            Err(Failure::Unfit(unfit)) => Err(unfit.into()),
-            Err(failure) => {
-                let cause = std::error::Error::source(&failure).map(ToString::to_string);
-                Err(OpenError::Unusable(cause.unwrap_or_else(|| failure.to_string())))
-            }
-        }
+        outbox.mark().await?;
+        Ok(outbox)
     }
 
     /// Begins a call of a script.
     fn call<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
-        let mut call = script.prepare_invoke();
-        call.arg(&self.prefix);
-        call
+        call(script, &self.prefix)
     }
 
     async fn mark(&self) -> Result<Option<Cursor>, Failure> {
@@ -120,10 +105,7 @@ impl RedisOutbox {
     ) -> Result<T, StoreError> {
         let mut sent = false;
         let answer = self.invoke(question, &mut sent).await;
-        answer.map_err(|failure| {
-            let doubtful = kind == Kind::Writes && sent && !failure.is_refusal();
-            said(&failure, doubtful)
-        })
+        answer.map_err(|failure| failure.said(kind, sent))
     }
 
     async fn find_few(&self, positions: &[u64]) -> Result<DeliveryPage, StoreError> {
@@ -135,16 +117,6 @@ impl RedisOutbox {
     async fn page(&self, question: &ScriptInvocation<'_>) -> Result<DeliveryPage, StoreError> {
         let page: PageFields = self.ask(question, Kind::Reads).await?;
         Ok(rows::page(page))
-    }
-}
-
-/// Says once in the log why there is no answer.
-fn said(failure: &Failure, doubtful: bool) -> StoreError {
-    failure.log();
-    if doubtful {
-        outcome_unknown()
-    } else {
-        unavailable()
     }
 }
 
@@ -160,7 +132,9 @@ fn place(position: Position) -> u64 {
 #[async_trait]
 impl Outbox for RedisOutbox {
     async fn planned(&self) -> Result<Option<Cursor>, StoreError> {
-        self.mark().await.map_err(|failure| said(&failure, false))
+        self.mark()
+            .await
+            .map_err(|failure| failure.said(Kind::Reads, false))
     }
 
     async fn plan(

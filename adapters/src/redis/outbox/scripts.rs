@@ -2,18 +2,7 @@
 
 use redis::Script;
 
-/// What a script may do, as in the store: Redis refuses one that writes before it has begun when it is full, so that a
-/// script is run whole or not at all.
-macro_rules! script {
-    ($flags:literal: $($part:literal)+) => {
-        Script::new(concat!(
-            "#!lua",
-            $flags,
-            "\n",
-            $(include_str!(concat!("../lua/outbox/", $part, ".lua"))),+
-        ))
-    };
-}
+use super::super::script::script;
 
 /// The scripts of the outbox.
 pub(super) struct Scripts {
@@ -33,16 +22,16 @@ impl Scripts {
     /// What frees runs in a full Redis, too.
     pub(super) fn new() -> Self {
         Self {
-            backlog: script!(" flags=no-writes": "names" "backlog"),
-            dead: script!(" flags=no-writes": "names" "rows" "dead"),
-            find: script!(" flags=no-writes": "names" "rows" "find"),
-            forget: script!(" flags=allow-oom": "names" "forget"),
-            heads: script!(" flags=no-writes": "names" "rows" "heads"),
-            hold: script!("": "names" "hold"),
-            holders: script!(" flags=no-writes": "names" "holders"),
-            plan: script!("": "names" "put" "plan"),
-            planned: script!(" flags=no-writes": "names" "planned"),
-            update: script!("": "names" "put" "update"),
+            backlog: script!("outbox" " flags=no-writes": "names" "backlog"),
+            dead: script!("outbox" " flags=no-writes": "names" "rows" "dead"),
+            find: script!("outbox" " flags=no-writes": "names" "rows" "find"),
+            forget: script!("outbox" " flags=allow-oom": "names" "forget"),
+            heads: script!("outbox" " flags=no-writes": "names" "rows" "heads"),
+            hold: script!("outbox" "": "names" "hold"),
+            holders: script!("outbox" " flags=no-writes": "names" "holders"),
+            plan: script!("outbox" "": "names" "put" "plan"),
+            planned: script!("outbox" " flags=no-writes": "names" "planned"),
+            update: script!("outbox" "": "names" "put" "update"),
         }
     }
 }

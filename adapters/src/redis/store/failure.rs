@@ -11,6 +11,13 @@ use crate::record::Unreadable;
 /// A Redis that is away is often back by then.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Whether what is asked leaves traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Kind {
+    Reads,
+    Writes,
+}
+
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum Failure {
@@ -53,6 +60,17 @@ impl Failure {
             }
             Self::Late => true,
             Self::Unfit(_) | Self::Unreadable(_) => false,
+        }
+    }
+
+    /// Says it once in the log, and what it means to whoever is told no more than whether it can be done. `sent` says
+    /// whether the question went out, so that it may have been answered.
+    pub(in super::super) fn said(&self, kind: Kind, sent: bool) -> StoreError {
+        self.log();
+        if kind == Kind::Writes && sent && !self.is_refusal() {
+            outcome_unknown()
+        } else {
+            unavailable()
         }
     }
 

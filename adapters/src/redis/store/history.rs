@@ -10,10 +10,11 @@ use domain::cursor::{Cursor, Epoch, Position};
 use redis::aio::MultiplexedConnection;
 use redis::cmd;
 
+use super::super::script::call;
 use super::failure::Failure;
 use super::fitness::Identity;
 use super::reply::Reply;
-use super::scripts::{Scripts, call};
+use super::scripts::Scripts;
 use crate::record::Unreadable;
 
 /// Two epochs that begin in the same millisecond still differ in these many bits.

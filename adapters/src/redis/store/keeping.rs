@@ -12,10 +12,10 @@ use domain::time::Timestamp;
 use super::RedisStore;
 use super::accept::{key_name, millis, recalled};
 use super::failure::Failure;
+use super::failure::Kind;
 use super::reply::Reply;
 use super::rows;
 use super::said;
-use super::session::Kind;
 use crate::record::{ControlRecord, Unreadable, to_text};
 
 /// Marks that a retraction clears away at once; the rest goes before the next reader is answered.

@@ -31,12 +31,12 @@ use domain::ids::{NotificationId, UserId};
 use domain::state::Mark;
 use tokio::sync::Semaphore;
 
-use self::failure::{Failure, unavailable};
+use self::failure::{Failure, Kind, unavailable};
 use self::history::History;
 use self::people::Desk;
 use self::rows::{PLACE_MAX, texts};
 use self::scripts::Scripts;
-use self::session::{Kind, Session};
+use self::session::Session;
 use super::connect::Server;
 
 pub use fitness::Unfit;
@@ -106,6 +106,18 @@ pub enum OpenError {
     Unusable(String),
 }
 
+impl From<Failure> for OpenError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unfit(unfit) => Self::Unfit(unfit),
+            failure => {
+                let cause = std::error::Error::source(&failure).map(ToString::to_string);
+                Self::Unusable(cause.unwrap_or_else(|| failure.to_string()))
+            }
+        }
+    }
+}
+
 /// A store in Redis: what it has acknowledged survives what Redis' own persistence settings say.
 pub struct RedisStore {
     /// For tails, which nobody else's pages hold up.
@@ -137,14 +149,8 @@ impl RedisStore {
             observer,
             config,
         };
-        match store.look().await {
-            Ok(_) => Ok(store),
-            Err(Failure::Unfit(unfit)) => Err(unfit.into()),
-            Err(failure) => {
-                let cause = std::error::Error::source(&failure).map(ToString::to_string);
-                Err(OpenError::Unusable(cause.unwrap_or_else(|| failure.to_string())))
-            }
-        }
+        store.look().await?;
+        Ok(store)
     }
 
     /// Begins a new epoch by hand, for after a restore: every client reloads.

@@ -14,13 +14,14 @@ use domain::state::Mark;
 use domain::time::Timestamp;
 use tokio::time::Instant;
 
+use super::failure::Kind;
 use super::failure::{Failure, unavailable};
 use super::page::Page;
 use super::reply::Reply;
 use super::rows::{self, Known, PLACE_MAX, mark_text, own_mark, reads, texts};
 use super::said;
 use super::scripts::Scripts;
-use super::session::{Answer, Kind, Session};
+use super::session::{Answer, Session};
 use crate::record::{MarksRecord, Unreadable, to_text};
 
 /// Whoever finds each time that somebody else was faster is told to come back.

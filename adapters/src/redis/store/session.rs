@@ -14,11 +14,12 @@ use tokio::time::{Instant, timeout};
 
 use super::super::connect::Server;
 use super::super::link::Link;
-use super::failure::{Failure, outcome_unknown, unavailable};
+use super::super::script::call;
+use super::failure::{Failure, Kind};
 use super::fitness;
 use super::history::History;
 use super::reply::Reply;
-use super::scripts::{Scripts, call};
+use super::scripts::Scripts;
 use crate::record::Unreadable;
 
 /// The largest batch takes a tenth of this; a Redis that takes longer is away.
@@ -27,13 +28,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// What is cleared away at once before a question is answered: some milliseconds.
 const SWEEP: usize = 2_048;
-
-/// Whether what is asked leaves traces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Reads,
-    Writes,
-}
 
 /// What a script said: its answer, or that it was asked from something that is no longer so.
 #[derive(Debug)]
@@ -122,14 +116,7 @@ impl Session {
     ) -> Result<Answer, StoreError> {
         let mut sent = false;
         let answer = self.ask(question, user, &mut sent).await;
-        answer.map_err(|failure| {
-            failure.log();
-            if kind == Kind::Writes && sent && !failure.is_refusal() {
-                outcome_unknown()
-            } else {
-                unavailable()
-            }
-        })
+        answer.map_err(|failure| failure.said(kind, sent))
     }
 
     /// Begins a new epoch whatever the present one says.
