@@ -8,17 +8,19 @@ use std::time::Duration;
 use adapters::memory::{MemoryOutbox, MemoryStore, MemoryStoreConfig};
 use api::wire::WireEncoder;
 use application::deliver::{Deliver, Pass, Planned};
-use application::ports::{Acceptance, Outbox, Parcel, Store, TokenHolder, Transport};
+use application::ports::{
+    Acceptance, Backlog, DeliveryPage, DeliveryRow, Outbox, Parcel, Store, StoreError, TokenHolder, Transport,
+};
 use application::testing::{SeededEntropy, SimClock, Unobserved};
 use async_trait::async_trait;
 use domain::breaker::BreakerState;
 use domain::channel::Channel;
 use domain::cohort::Share;
-use domain::cursor::Position;
+use domain::cursor::{Cursor, Position};
 use domain::delivery::{DeliveryPlan, Due};
-use domain::ids::NotificationId;
+use domain::ids::{NotificationId, UserId};
 use domain::notification::{Content, Notification, NotificationType, Priority};
-use domain::outbox::{DeadReason, Outcome, Status};
+use domain::outbox::{DeadReason, Delivery, Outcome, Status};
 use domain::policy::Health;
 use domain::retry::GiveUp;
 use domain::rollout::Rollout;
@@ -395,4 +397,73 @@ async fn what_a_dead_node_was_sending_is_sent_again_by_another_when_its_lease_is
         run(&other).await;
     }
     assert_eq!(world.sent(&unit("norte")), ["1", "1", "2"]);
+}
+
+/// An outbox whose pages are short, as they are where a row cannot be read.
+struct ShortPages(Arc<MemoryOutbox>);
+
+#[async_trait]
+impl Outbox for ShortPages {
+    async fn heads(&self, after: Option<Channel>, limit: usize) -> Result<DeliveryPage, StoreError> {
+        self.0.heads(after, limit / 50).await
+    }
+
+    async fn planned(&self) -> Result<Option<Cursor>, StoreError> {
+        self.0.planned().await
+    }
+
+    async fn plan(
+        &self,
+        from: Option<Cursor>,
+        to: Cursor,
+        deliveries: Vec<(Position, Channel, Delivery)>,
+    ) -> Result<bool, StoreError> {
+        self.0.plan(from, to, deliveries).await
+    }
+
+    async fn update(&self, rows: Vec<DeliveryRow>) -> Result<Vec<bool>, StoreError> {
+        self.0.update(rows).await
+    }
+
+    async fn find(&self, positions: &[Position]) -> Result<DeliveryPage, StoreError> {
+        self.0.find(positions).await
+    }
+
+    async fn dead(&self, after: Option<Position>, limit: usize) -> Result<DeliveryPage, StoreError> {
+        self.0.dead(after, limit).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.0.backlog().await
+    }
+
+    async fn forget(&self, before: Position, limit: usize) -> Result<usize, StoreError> {
+        self.0.forget(before, limit).await
+    }
+
+    async fn hold(&self, holder: TokenHolder) -> Result<(), StoreError> {
+        self.0.hold(holder).await
+    }
+
+    async fn holders(&self, users: &[UserId]) -> Result<Vec<TokenHolder>, StoreError> {
+        self.0.holders(users).await
+    }
+}
+
+#[tokio::test]
+async fn a_short_page_does_not_hide_the_channels_behind_it() {
+    let world = World::everybody().await;
+    let channels: Vec<Channel> = (0..30)
+        .map(|n| Channel::Unit(format!("u{n:02}").parse().unwrap()))
+        .collect();
+    for channel in &channels {
+        world.publish(channel).await;
+    }
+    let node = Deliver {
+        outbox: Arc::new(ShortPages(world.outbox.clone())),
+        ..world.node(1)
+    };
+    assert_eq!(node.plan().await, Ok(Planned::All));
+    let pass = node.send().await.unwrap();
+    assert_eq!((pass.sent, pass.ended), (channels.len(), channels.len()));
 }

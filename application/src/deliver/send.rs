@@ -59,14 +59,12 @@ impl Deliver {
         let mut after = None;
         loop {
             let page = self.outbox.heads(after, HEADS_AT_ONCE).await?;
-            let full = page.rows.len() == HEADS_AT_ONCE;
-            after = page.rows.last().map(|row| row.channel.clone());
-            if !page.rows.is_empty() {
-                self.step(page.rows, page.now, &mut pass).await?;
-            }
-            if !full {
+            // A page may be short of rows that cannot be read, so only an empty one is the last.
+            let Some(last) = page.rows.last() else {
                 return Ok(pass);
-            }
+            };
+            after = Some(last.channel.clone());
+            self.step(page.rows, page.now, &mut pass).await?;
         }
     }
 
