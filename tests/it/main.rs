@@ -22,6 +22,7 @@ mod deliver;
 mod encoder;
 mod failover;
 mod hub;
+mod leak;
 mod limits;
 mod outages;
 mod outside;

@@ -1,7 +1,7 @@
 //! Tokens as an identity provider would issue them, for nodes that share a secret.
 
 use jsonwebtoken::{EncodingKey, Header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::port::random;
 
@@ -29,16 +29,16 @@ impl Issuer {
 
     /// A token for somebody with one role, and the units that they belong to.
     pub fn token(&self, user: &str, role: &str, units: &[String]) -> anyhow::Result<String> {
+        self.sign(&json!({ "sub": user, "roles": [role], "units": units, "benefits": [] }))
+    }
+
+    /// A token that says this, and when it was issued and ends.
+    pub fn sign(&self, said: &Value) -> anyhow::Result<String> {
         let now = jsonwebtoken::get_current_timestamp();
-        let claims = json!({
-            "sub": user,
-            "iat": now,
-            "exp": now + LIFETIME_SECONDS,
-            "jti": format!("{:016x}", random()),
-            "roles": [role],
-            "units": units,
-            "benefits": [],
-        });
+        let mut claims = said.clone();
+        claims["iat"] = now.into();
+        claims["exp"] = (now + LIFETIME_SECONDS).into();
+        claims["jti"] = format!("{:016x}", random()).into();
         let key = EncodingKey::from_secret(self.secret.as_bytes());
         Ok(jsonwebtoken::encode(&Header::default(), &claims, &key)?)
     }
