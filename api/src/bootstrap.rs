@@ -309,7 +309,10 @@ impl Node {
             tasks: tasks.clone(),
         });
         let ably_tokens = ably::tokens(config, &ports)?;
-        if let Some(deliver) = ably::deliver(config, &ports, &rollout.administer.in_force)? {
+        let deliver = ably::deliver(config, &ports, &rollout.administer.in_force)?;
+        let both = deliver.as_ref().filter(|_| ably_tokens.is_some());
+        let transport = ably::select(&ports, both, &rollout.administer.in_force);
+        if let Some(deliver) = deliver {
             deliveries::start(deliver, ports.bus.listen(), (&tasks, &cancel));
         }
         let (metrics, reported) = (Arc::clone(&ports.metrics), Arc::clone(&streams));
@@ -325,6 +328,7 @@ impl Node {
             settings: limits::change(&ports),
             limits: ports.limits,
             ably_tokens,
+            transport,
             rollout: rollout.administer,
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),

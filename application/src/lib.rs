@@ -21,6 +21,7 @@ pub mod retract;
 pub mod rights;
 pub mod rollout;
 pub mod room;
+pub mod select_transport;
 pub mod settings;
 pub mod stream_start;
 pub mod subscribe;

@@ -28,6 +28,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tickets;
+mod transport;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
 use application::rollout::AdministerRollout;
+use application::select_transport::SelectTransport;
 use application::settings::ChangeSettings;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::tickets::Tickets;
@@ -86,6 +88,8 @@ pub struct Services {
     pub settings: ChangeSettings,
     /// Issues tokens for Ably, where that is configured.
     pub ably_tokens: Option<AblyTokens>,
+    /// Says which transport a client is to listen on.
+    pub transport: SelectTransport,
     /// Shows and changes the rollout of Ably.
     pub rollout: AdministerRollout,
     /// Takes each WebSocket over.
@@ -146,6 +150,7 @@ type Groups = (
     socket::SocketApi,
     tickets::TicketsApi,
     ably::AblyApi,
+    transport::TransportApi,
     connections::ConnectionsApi,
     replay::ReplayApi,
     admin::RolloutApi,
@@ -168,6 +173,7 @@ impl Api {
             socket::SocketApi,
             tickets::TicketsApi,
             ably::AblyApi,
+            transport::TransportApi,
             connections::ConnectionsApi,
             replay::ReplayApi,
             admin::RolloutApi,

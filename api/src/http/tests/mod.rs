@@ -10,6 +10,7 @@ mod limits;
 mod pages;
 mod publish;
 mod streams;
+mod transport;
 mod world;
 
 use std::net::SocketAddr;
