@@ -9,7 +9,9 @@
 pub mod ably_tokens;
 mod announce;
 pub mod deliver;
+pub mod deliveries;
 pub mod error;
+pub mod explain;
 pub mod housekeeping;
 pub mod import;
 pub mod inbox;

@@ -12,7 +12,7 @@ use domain::capability::Principal;
 use domain::channel::Channel;
 use domain::cursor::{Cursor, Position};
 use domain::event::Event;
-use domain::policy::{DeliveryPolicy, Health};
+use domain::policy::{DeliveryPolicy, Health, Route};
 use domain::rollout::{Person, Rollout};
 use domain::safe::{Answer, Carried, Logged};
 use domain::stream::Jitter;
@@ -98,9 +98,8 @@ impl SelectTransport {
         })
     }
 
-    /// Asks the policy. Somebody who may not read a channel's past could not be given what Ably lost of it, and a
-    /// client that goes by its safe cursor would drop what comes late: they are on the streams.
-    fn route(&self, person: &Principal, channels: &[(Channel, Past)]) -> (Kind, Reason) {
+    /// Asks the policy about somebody, as things stand now.
+    pub fn route_of(&self, person: &Person<'_>) -> Route {
         let rollout: Rollout = (self.rollout)();
         let policy = DeliveryPolicy {
             configured: self.ably.is_some(),
@@ -108,7 +107,13 @@ impl SelectTransport {
             breaker: (self.ably.as_ref()).map_or(BreakerState::Closed, |ably| ably.breaker()),
             health: self.ably.as_ref().map_or(Health::Up, |_| (self.health)()),
         };
-        let route = policy.for_person(&Person {
+        policy.for_person(person)
+    }
+
+    /// Asks the policy. Somebody who may not read a channel's past could not be given what Ably lost of it, and a
+    /// client that goes by its safe cursor would drop what comes late: they are on the streams.
+    fn route(&self, person: &Principal, channels: &[(Channel, Past)]) -> (Kind, Reason) {
+        let route = self.route_of(&Person {
             user: &person.user,
             units: &person.units,
             roles: &person.roles,

@@ -34,6 +34,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use application::ably_tokens::AblyTokens;
+use application::deliveries::AdministerDeliveries;
+use application::explain::Explain;
 use application::inbox::Inbox;
 use application::limits::Limits;
 use application::ports::{Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
@@ -89,7 +91,11 @@ pub struct Services {
     /// Issues tokens for Ably, where that is configured.
     pub ably_tokens: Option<AblyTokens>,
     /// Says which transport a client is to listen on.
-    pub transport: SelectTransport,
+    pub transport: Arc<SelectTransport>,
+    /// Explains that, and what became of a notification.
+    pub explain: Explain,
+    /// Lists dead deliveries and begins them anew.
+    pub deliveries: AdministerDeliveries,
     /// Shows and changes the rollout of Ably.
     pub rollout: AdministerRollout,
     /// Takes each WebSocket over.
@@ -153,7 +159,7 @@ type Groups = (
     transport::TransportApi,
     connections::ConnectionsApi,
     replay::ReplayApi,
-    admin::RolloutApi,
+    admin::AdminApi,
     health::HealthApi,
     metrics::MetricsApi,
     limits::LimitsApi,
@@ -176,7 +182,7 @@ impl Api {
             transport::TransportApi,
             connections::ConnectionsApi,
             replay::ReplayApi,
-            admin::RolloutApi,
+            admin::ADMIN_API,
             health::HealthApi,
             metrics::MetricsApi,
             limits::LimitsApi,

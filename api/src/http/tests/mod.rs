@@ -3,6 +3,8 @@
 mod ably;
 mod admin;
 mod conformance;
+mod deliveries;
+mod explain;
 mod headers;
 mod health;
 mod inbox;

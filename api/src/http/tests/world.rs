@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use application::ably_tokens::{AblyTokens, Limit};
+use application::deliveries::AdministerDeliveries;
+use application::explain::Explain;
 use application::inbox::Inbox;
 use application::limits::{Limits, Rules};
 use application::ports::{
@@ -108,6 +110,16 @@ impl World {
         let streams: Arc<dyn Streams> = self.streams;
         let observer = Arc::new(Unobserved);
         let (rollout, outbox) = (self.rollout, Arc::new(self.outbox) as Arc<dyn Outbox>);
+        let transport = Arc::new(SelectTransport {
+            store: Arc::clone(&store),
+            outbox: Arc::clone(&outbox),
+            rights: Arc::clone(&rights),
+            ably: self.breaker.map(behind),
+            rollout: Box::new(move || rollout.clone()),
+            health: Box::new(|| Health::Up),
+            entropy: Arc::clone(&entropy),
+            observer: observer.clone(),
+        });
         let ably_tokens = self.ably.map(|signer| {
             AblyTokens::new(
                 Arc::clone(&rights),
@@ -174,16 +186,11 @@ impl World {
                 entropy: Arc::clone(&entropy),
             },
             ably_tokens,
-            transport: SelectTransport {
-                store: Arc::clone(&store),
-                outbox,
-                rights: Arc::clone(&rights),
-                ably: self.breaker.map(behind),
-                rollout: Box::new(move || rollout.clone()),
-                health: Box::new(|| Health::Up),
-                entropy: Arc::clone(&entropy),
-                observer: observer.clone(),
+            explain: Explain {
+                select: Arc::clone(&transport),
             },
+            transport,
+            deliveries: AdministerDeliveries { outbox },
             rollout: AdministerRollout {
                 change: change_settings(self.settings, &store, &bus),
                 format: self.shelf,
