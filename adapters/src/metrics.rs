@@ -192,6 +192,16 @@ impl Observer for Metrics {
             Observation::TokenRefused(reason) => count(&self.tokens_refused, reason),
             Observation::AblyTokenIssued(form) => count(&self.ably.tokens, form),
             Observation::AblyTokenRefused(reason) => count(&self.ably.tokens_refused, reason),
+            Observation::TransportSelected {
+                transport,
+                reason,
+                replay,
+            } => {
+                let labels = [transport, reason, if replay { "true" } else { "false" }];
+                if let Ok(counter) = self.ably.transports.get_metric_with_label_values(&labels) {
+                    counter.inc();
+                }
+            }
             Observation::Pushed { outcome, took } => {
                 count(&self.ably.publishes, outcome);
                 self.ably.publish_duration.observe(took.as_secs_f64());

@@ -18,6 +18,8 @@ use adapters::sanitize::HtmlSanitizer;
 use adapters::seal::{AeadSeal, load_or_create_key};
 use adapters::system::{SystemClock, SystemEntropy, SystemIds};
 use anyhow::{Context as _, bail};
+use application::deliveries::AdministerDeliveries;
+use application::explain::Explain;
 use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
 use application::limits::Limits;
@@ -318,7 +320,10 @@ impl Node {
             tasks: tasks.clone(),
         });
         let ably_tokens = ably::tokens(config, &ports)?;
-        if let Some(deliver) = ably::deliver(config, &ports, &rollout.administer.in_force)? {
+        let deliver = ably::deliver(config, &ports, &rollout.administer.in_force)?;
+        let both = deliver.as_ref().filter(|_| ably_tokens.is_some());
+        let transport = Arc::new(ably::select(&ports, both, &rollout.administer.in_force));
+        if let Some(deliver) = deliver {
             deliveries::start(deliver, ports.bus.listen(), (&tasks, &cancel));
         }
         let (metrics, reported) = (Arc::clone(&ports.metrics), Arc::clone(&streams));
@@ -334,6 +339,11 @@ impl Node {
             settings: ports.change_settings(),
             limits: ports.limits,
             ably_tokens,
+            explain: Explain {
+                select: Arc::clone(&transport),
+            },
+            transport,
+            deliveries: AdministerDeliveries { outbox: ports.outbox },
             rollout: rollout.administer,
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),

@@ -9,7 +9,9 @@
 pub mod ably_tokens;
 mod announce;
 pub mod deliver;
+pub mod deliveries;
 pub mod error;
+pub mod explain;
 pub mod housekeeping;
 pub mod import;
 pub mod inbox;
@@ -21,6 +23,7 @@ pub mod retract;
 pub mod rights;
 pub mod rollout;
 pub mod room;
+pub mod select_transport;
 pub mod settings;
 pub mod stream_start;
 pub mod subscribe;

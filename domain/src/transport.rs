@@ -59,11 +59,13 @@ pub enum Reason {
     Unhealthy,
     /// Ably's own rate limit left no room for it in time.
     RateLimited,
+    /// They may not read the past of a channel of theirs: what Ably lost of it could not be given again.
+    HistoryWithheld,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotConfigured,
         Self::KillSwitch,
         Self::OverrideUser,
@@ -79,6 +81,7 @@ impl Reason {
         Self::BreakerProbing,
         Self::Unhealthy,
         Self::RateLimited,
+        Self::HistoryWithheld,
     ];
 
     /// Returns the stable label, for answers, metrics and stored rows.
@@ -99,6 +102,7 @@ impl Reason {
             Self::BreakerProbing => "breaker_probing",
             Self::Unhealthy => "ably_unhealthy",
             Self::RateLimited => "rate_limited",
+            Self::HistoryWithheld => "history_withheld",
         }
     }
 

@@ -16,16 +16,16 @@ const UNIT: &str = "private:unit:norte:notifications";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two nodes over one database, everybody on Ably.
-struct Site {
-    ably: StandIn,
-    setup: Setup,
-    nodes: [Node; 2],
+pub(crate) struct Site {
+    pub(crate) ably: StandIn,
+    pub(crate) setup: Setup,
+    pub(crate) nodes: [Node; 2],
     client: reqwest::Client,
-    database: Database,
+    pub(crate) database: Database,
 }
 
 impl Site {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let ably = StandIn::start().unwrap();
         let database = database().await.unwrap();
         let setup = Setup::new()
@@ -44,7 +44,12 @@ impl Site {
         site
     }
 
-    async fn call(&self, node: &Node, role: &str, (method, path, body): (Method, &str, Value)) -> Value {
+    pub(crate) async fn call(
+        &self,
+        node: &Node,
+        role: &str,
+        (method, path, body): (Method, &str, Value),
+    ) -> Value {
         let token = self.setup.issuer.token("somebody", role, &[]).unwrap();
         let call = self.client.request(method, format!("{}{path}", node.url()));
         let answer = call.bearer_auth(token).json(&body).send().await.unwrap();

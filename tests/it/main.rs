@@ -7,6 +7,7 @@
 )]
 
 mod ably_delivery;
+mod ably_faults;
 mod ably_smoke;
 mod ably_standin;
 mod accept_loop;

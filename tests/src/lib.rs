@@ -2,6 +2,7 @@
 //! of other ecosystems, an event-stream parser, a stand-in for Ably.
 
 mod certificate;
+pub mod follower;
 pub mod forwarder;
 pub mod nginx;
 pub mod node;

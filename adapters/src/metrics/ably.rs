@@ -1,12 +1,13 @@
 //! What happens on the way to Ably.
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
 use super::{MetricsError, REQUEST_SECONDS, counters, registered};
 
 pub(super) struct Ably {
     pub(super) tokens: IntCounterVec,
     pub(super) tokens_refused: IntCounterVec,
+    pub(super) transports: IntCounterVec,
     pub(super) publishes: IntCounterVec,
     pub(super) publish_duration: Histogram,
     pub(super) deliveries_ended: IntCounterVec,
@@ -27,6 +28,7 @@ impl Ably {
                 "Tokens for Ably refused, by reason.",
                 "reason",
             )?,
+            transports: transports(r)?,
             publishes: counters(
                 r,
                 "ably_publishes_total",
@@ -51,4 +53,11 @@ impl Ably {
             )?,
         })
     }
+}
+
+fn transports(r: &Registry) -> Result<IntCounterVec, MetricsError> {
+    let help =
+        "Clients told which transport to listen on, by transport, reason and whether to call the replay.";
+    let options = Opts::new("arauto_transport_answers_total", help);
+    registered(r, IntCounterVec::new(options, &["transport", "reason", "replay"]))
 }

@@ -112,6 +112,17 @@ fn every_observation_moves_its_own_metric_and_no_other() {
             &[("arauto_ably_tokens_total{form=\"jwt\"}", 1)],
         ),
         (
+            Observation::TransportSelected {
+                transport: "ably",
+                reason: "in_cohort",
+                replay: false,
+            },
+            &[(
+                "arauto_transport_answers_total{reason=\"in_cohort\",replay=\"false\",transport=\"ably\"}",
+                1,
+            )],
+        ),
+        (
             Observation::DeliveryEnded("done"),
             &[("arauto_ably_deliveries_ended_total{status=\"done\"}", 1)],
         ),

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use application::ably_tokens::{AblyTokens, Limit};
 use application::deliver::Deliver;
 use application::rollout::RolloutInForce;
+use application::select_transport::SelectTransport;
 use domain::breaker::BreakerPolicy;
 use domain::policy::Health;
 
@@ -72,6 +73,26 @@ pub(super) fn deliver(
         // The breaker alone says so until Ably has a health check of its own.
         health: Box::new(|| Health::Up),
     }))
+}
+
+/// Wires what tells clients where to listen. Ably counts as configured where both keys are there.
+pub(super) fn select(
+    ports: &Ports,
+    deliver: Option<&Deliver>,
+    rollout: &Arc<RolloutInForce>,
+) -> SelectTransport {
+    let rollout = Arc::clone(rollout);
+    SelectTransport {
+        store: Arc::clone(&ports.store),
+        outbox: Arc::clone(&ports.outbox),
+        rights: Arc::clone(&ports.rights),
+        // The breaker that events meet.
+        ably: deliver.map(|deliver| Arc::clone(&deliver.transport)),
+        rollout: Box::new(move || rollout.current().rollout().clone()),
+        health: Box::new(|| Health::Up),
+        entropy: Arc::clone(&ports.entropy),
+        observer: Arc::clone(&ports.observer),
+    }
 }
 
 fn prefix(config: &Config) -> anyhow::Result<Option<ChannelPrefix>> {

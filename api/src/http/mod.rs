@@ -28,11 +28,14 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tickets;
+mod transport;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use application::ably_tokens::AblyTokens;
+use application::deliveries::AdministerDeliveries;
+use application::explain::Explain;
 use application::inbox::Inbox;
 use application::limits::Limits;
 use application::ports::{Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
@@ -41,6 +44,7 @@ use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
 use application::rollout::AdministerRollout;
+use application::select_transport::SelectTransport;
 use application::settings::ChangeSettings;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::tickets::Tickets;
@@ -86,6 +90,12 @@ pub struct Services {
     pub settings: ChangeSettings,
     /// Issues tokens for Ably, where that is configured.
     pub ably_tokens: Option<AblyTokens>,
+    /// Says which transport a client is to listen on.
+    pub transport: Arc<SelectTransport>,
+    /// Explains that, and what became of a notification.
+    pub explain: Explain,
+    /// Lists dead deliveries and begins them anew.
+    pub deliveries: AdministerDeliveries,
     /// Shows and changes the rollout of Ably.
     pub rollout: AdministerRollout,
     /// Takes each WebSocket over.
@@ -146,9 +156,10 @@ type Groups = (
     socket::SocketApi,
     tickets::TicketsApi,
     ably::AblyApi,
+    transport::TransportApi,
     connections::ConnectionsApi,
     replay::ReplayApi,
-    admin::RolloutApi,
+    admin::AdminApi,
     health::HealthApi,
     metrics::MetricsApi,
     limits::LimitsApi,
@@ -168,9 +179,10 @@ impl Api {
             socket::SocketApi,
             tickets::TicketsApi,
             ably::AblyApi,
+            transport::TransportApi,
             connections::ConnectionsApi,
             replay::ReplayApi,
-            admin::RolloutApi,
+            admin::ADMIN_API,
             health::HealthApi,
             metrics::MetricsApi,
             limits::LimitsApi,

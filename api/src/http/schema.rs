@@ -12,6 +12,7 @@ use domain::ids::{ID_MAX_CHARS, NotificationId};
 use domain::notification::{BODY_MAX_CHARS, LINK_MAX_CHARS, Priority, TITLE_MAX_CHARS, TYPE_MAX_CHARS};
 use domain::rollout::WHY_MAX_CHARS;
 use domain::time::Timestamp;
+use domain::transport::{Reason, Transport};
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
 use serde::{Deserialize, Serialize};
@@ -113,6 +114,8 @@ scalars! {
     };
     /// The name of a transport.
     TransportText(String) = one_of_texts(["ably", "sse"]);
+    /// Why a transport was chosen.
+    ReasonText(String) = one_of_texts(Reason::ALL.map(Reason::as_str));
     /// Why an operator did something.
     WhyText(String) = MetaSchema {
         min_length: Some(1),
@@ -212,6 +215,18 @@ impl From<NotificationId> for NotificationIdText {
 impl From<Cursor> for CursorText {
     fn from(cursor: Cursor) -> Self {
         Self(cursor.to_string())
+    }
+}
+
+impl From<Transport> for TransportText {
+    fn from(transport: Transport) -> Self {
+        Self(transport.as_str().to_owned())
+    }
+}
+
+impl From<Reason> for ReasonText {
+    fn from(reason: Reason) -> Self {
+        Self(reason.as_str().to_owned())
     }
 }
 

@@ -102,6 +102,15 @@ pub enum Observation {
     AblyTokenIssued(&'static str),
     /// A token for Ably was refused; the name of the reason.
     AblyTokenRefused(&'static str),
+    /// A client was told which transport to listen on.
+    TransportSelected {
+        /// The name of the transport.
+        transport: &'static str,
+        /// The name of the reason.
+        reason: &'static str,
+        /// Whether it was sent to the replay.
+        replay: bool,
+    },
     /// An event was sent over a pushed transport.
     Pushed {
         /// The name of the outcome.

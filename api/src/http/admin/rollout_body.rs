@@ -287,12 +287,6 @@ impl From<Share> for PercentNumber {
     }
 }
 
-impl From<Transport> for TransportText {
-    fn from(transport: Transport) -> Self {
-        Self(transport.as_str().to_owned())
-    }
-}
-
 impl Example for RolloutBody {
     fn example() -> Self {
         let at = || MomentText("2026-01-01T12:00:00.000Z".to_owned());

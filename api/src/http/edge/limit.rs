@@ -112,6 +112,7 @@ mod tests {
             ("POST", "/v1/notifications/1/read", Some(Action::Api)),
             ("POST", "/v1/notifications/read-all", Some(Action::Api)),
             ("GET", "/v1/events/replay", Some(Action::Api)),
+            ("GET", "/v1/transport", Some(Action::Api)),
             ("GET", "/v1/admin/limits", Some(Action::Api)),
             ("GET", "/health/ready", None),
             ("GET", "/metrics", None),

@@ -75,6 +75,8 @@ kinds! {
         "The history that the cursor belongs to is over. Load the inbox from its newest page and go on from there.";
     SettingsChanged = "settings-changed", CONFLICT, "Somebody else changed the settings first",
         "Nothing was changed. Read the settings again, and decide upon what they are now.";
+    DeliveryNotDead = "delivery-not-dead", CONFLICT, "Only a dead delivery is sent again by hand",
+        "Nothing was changed; `detail` says how it stands. The others are sent, or have ended, by themselves.";
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large",
         "Send less; `detail` names the limit.";
     NotificationTooLarge = "notification-too-large", PAYLOAD_TOO_LARGE, "The notification is too large",

@@ -3,6 +3,8 @@
 mod ably;
 mod admin;
 mod conformance;
+mod deliveries;
+mod explain;
 mod headers;
 mod health;
 mod inbox;
@@ -10,6 +12,7 @@ mod limits;
 mod pages;
 mod publish;
 mod streams;
+mod transport;
 mod world;
 
 use std::net::SocketAddr;

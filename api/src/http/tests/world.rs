@@ -6,12 +6,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use application::ably_tokens::{AblyTokens, Limit};
+use application::deliveries::AdministerDeliveries;
+use application::explain::Explain;
 use application::inbox::Inbox;
 use application::limits::{Limits, Rules};
 use application::ports::{
-    AblySigner, Bus, Limiter, MockBus, MockRegistry, MockSettings, MockStore, OpenError, OpenStream,
-    Outgoing, Probe, Sanitizer, Seal, Settings, Store, Streams, StreamsReport, Subscription, TokenError,
-    Tokens, Unsubscribed,
+    AblySigner, Bus, Limiter, MockBus, MockOutbox, MockRegistry, MockSettings, MockStore, MockTransport,
+    OpenError, OpenStream, Outbox, Outgoing, Probe, Sanitizer, Seal, Settings, Store, Streams, StreamsReport,
+    Subscription, TokenError, Tokens, Transport, Unsubscribed,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -19,15 +21,20 @@ use application::retract::Retract;
 use application::rights::Rights;
 use application::rollout::AdministerRollout;
 use application::room::Room;
+use application::select_transport::SelectTransport;
 use application::settings::ChangeSettings;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::testing::{CountingIds, Drawer, SeededEntropy, Shelf, SimClock, Unobserved};
 use application::tickets::Tickets;
 use async_trait::async_trait;
 use bytes::Bytes;
+use domain::breaker::BreakerState;
 use domain::capability::{Matrix, Principal, Role};
+use domain::cohort::Salt;
 use domain::cursor::{Cursor, Epoch, Position};
 use domain::ids::{ConnectionId, NodeId, UserId};
+use domain::policy::Health;
+use domain::rollout::Rollout;
 use domain::stream::CloseReason;
 use poem::http::StatusCode;
 use poem::{Request, Response};
@@ -42,6 +49,10 @@ pub(crate) struct World {
     pub(super) registry: MockRegistry,
     pub(super) probes: Vec<Arc<dyn Probe>>,
     pub(super) ably: Option<Arc<dyn AblySigner>>,
+    pub(super) outbox: MockOutbox,
+    /// What the breaker in front of Ably says; `None` where there is no Ably to publish to.
+    pub(super) breaker: Option<BreakerState>,
+    pub(super) rollout: Rollout,
     pub(super) limiter: Option<Arc<dyn Limiter>>,
     pub(super) rules: Option<Rules>,
     pub(super) limit_settings: MockSettings,
@@ -71,6 +82,9 @@ impl World {
             registry,
             probes: Vec::new(),
             ably: None,
+            outbox: MockOutbox::new(),
+            breaker: None,
+            rollout: Rollout::new(Salt::from_bits(0, 0)),
             limiter: None,
             rules: None,
             limit_settings: MockSettings::new(),
@@ -95,6 +109,17 @@ impl World {
         let clock: Arc<dyn application::ports::Clock> = self.clock;
         let streams: Arc<dyn Streams> = self.streams;
         let observer = Arc::new(Unobserved);
+        let (rollout, outbox) = (self.rollout, Arc::new(self.outbox) as Arc<dyn Outbox>);
+        let transport = Arc::new(SelectTransport {
+            store: Arc::clone(&store),
+            outbox: Arc::clone(&outbox),
+            rights: Arc::clone(&rights),
+            ably: self.breaker.map(behind),
+            rollout: Box::new(move || rollout.clone()),
+            health: Box::new(|| Health::Up),
+            entropy: Arc::clone(&entropy),
+            observer: observer.clone(),
+        });
         let ably_tokens = self.ably.map(|signer| {
             AblyTokens::new(
                 Arc::clone(&rights),
@@ -161,6 +186,11 @@ impl World {
                 entropy: Arc::clone(&entropy),
             },
             ably_tokens,
+            explain: Explain {
+                select: Arc::clone(&transport),
+            },
+            transport,
+            deliveries: AdministerDeliveries { outbox },
             rollout: AdministerRollout {
                 change: change_settings(self.settings, &store, &bus),
                 format: self.shelf,
@@ -183,6 +213,13 @@ impl World {
             config: self.config,
         })
     }
+}
+
+/// A transport behind a breaker that stands like this.
+fn behind(breaker: BreakerState) -> Arc<dyn Transport> {
+    let mut transport = MockTransport::new();
+    transport.expect_breaker().return_const(breaker);
+    Arc::new(transport)
 }
 
 fn limits(limiter: Option<Arc<dyn Limiter>>, rules: Option<Rules>) -> Arc<Limits> {
