@@ -2,6 +2,7 @@
 
 mod ably;
 mod backends;
+mod breakers;
 mod commands;
 mod limits;
 mod on_redis;
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use adapters::guarded::Circuits;
 use adapters::hub::{Hub, HubConfig, HubParts};
 use adapters::metrics::Metrics;
 use adapters::sanitize::HtmlSanitizer;
@@ -22,8 +24,8 @@ use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
 use application::limits::Limits;
 use application::ports::{
-    Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe, Registry, Seal, Settings,
-    Store, Streams, Tokens,
+    Breakers, Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe, Registry, Seal,
+    Settings, Store, Streams, Tokens,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -107,6 +109,7 @@ struct Ports {
     outbox: Arc<dyn Outbox>,
     limits: Arc<Limits>,
     probes: Vec<Arc<dyn Probe>>,
+    circuits: Arc<Circuits>,
     rights: Arc<Rights>,
     seal: Arc<dyn Seal>,
     tokens: Arc<dyn Tokens>,
@@ -125,8 +128,10 @@ impl Ports {
         let metrics = Arc::new(Metrics::new()?);
         let observer: Arc<dyn Observer> = Arc::clone(&metrics) as Arc<dyn Observer>;
         let node = node_id(&*entropy);
+        let circuits = Arc::new(Circuits::new(Arc::clone(&clock), Arc::clone(&observer)));
         let around = Surroundings {
             node,
+            circuits: &circuits,
             clock: &clock,
             entropy: &entropy,
             observer: &observer,
@@ -145,6 +150,7 @@ impl Ports {
             outbox: shared.outbox,
             limits: limits::limits(config, shared.limiter, &observer),
             probes: shared.probes,
+            circuits,
             rights: Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?)),
             seal: Arc::new(AeadSeal::new(&seal_key, Arc::clone(&entropy))?),
             tokens,
@@ -328,7 +334,8 @@ impl Node {
             rollout: rollout.administer,
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),
-            config: http_config(config, &ready)?,
+            config: http_config(config, &ready, ports.node)?,
+            breakers: Arc::clone(&ports.circuits) as Arc<dyn Breakers>,
             tokens: ports.tokens,
             mint: ports.mint,
             rights: ports.rights,
@@ -376,7 +383,7 @@ fn hub_config(config: &Config, capacity: Capacity) -> HubConfig {
     }
 }
 
-fn http_config(config: &Config, ready: &Arc<AtomicBool>) -> anyhow::Result<HttpConfig> {
+fn http_config(config: &Config, ready: &Arc<AtomicBool>, node: NodeId) -> anyhow::Result<HttpConfig> {
     let public_url = config
         .server
         .public_url
@@ -395,6 +402,7 @@ fn http_config(config: &Config, ready: &Arc<AtomicBool>) -> anyhow::Result<HttpC
         metrics_networks: config.server.metrics_networks.clone(),
         request_timeout: config.server.request_timeout,
         ready: Arc::clone(ready),
+        node: format!("{:08x}", node.0),
         ..HttpConfig::default()
     })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use adapters::guarded::{Circuit, GuardedLimiter};
 use adapters::limiters::Limiters;
 use adapters::memory::MemoryLimiter;
 use adapters::redis::{RedisLimiter, Server};
@@ -23,9 +24,10 @@ pub(super) fn own(around: &Surroundings<'_>) -> Arc<dyn Limiter> {
 }
 
 /// Opens the limiter that all nodes share in Redis, with this node's own behind it.
-pub(super) fn shared(server: &Server, around: &Surroundings<'_>) -> Arc<dyn Limiter> {
+pub(super) fn shared(server: &Server, answers: Arc<Circuit>, around: &Surroundings<'_>) -> Arc<dyn Limiter> {
+    let limiter = Arc::new(RedisLimiter::new(server, around.node));
     Limiters::start(
-        Arc::new(RedisLimiter::new(server, around.node)),
+        Arc::new(GuardedLimiter::new(limiter, answers)),
         own(around),
         Arc::clone(around.observer),
         (around.tasks, around.cancel),

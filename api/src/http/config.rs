@@ -27,6 +27,8 @@ pub struct HttpConfig {
     pub request_timeout: Duration,
     /// Whether the node takes new work; false from the moment it begins to go.
     pub ready: Arc<AtomicBool>,
+    /// This node's id, as connection ids begin with it.
+    pub node: String,
     /// The version of the program.
     pub version: &'static str,
 }
@@ -42,6 +44,7 @@ impl Default for HttpConfig {
             body_limits: BodyLimits::default(),
             request_timeout: Duration::from_secs(15),
             ready: Arc::new(AtomicBool::new(true)),
+            node: String::new(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use application::ably_tokens::AblyTokens;
 use application::inbox::Inbox;
 use application::limits::Limits;
-use application::ports::{Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
+use application::ports::{Breakers, Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
@@ -100,6 +100,8 @@ pub struct Services {
     pub streams: Arc<dyn Streams>,
     /// The store, for health.
     pub store: Arc<dyn Store>,
+    /// The circuit breakers of this node.
+    pub breakers: Arc<dyn Breakers>,
     /// What is connected beside the store, for health.
     pub probes: Vec<Arc<dyn Probe>>,
     /// Writes what goes to streams.
@@ -128,7 +130,7 @@ pub(crate) enum Group {
     /// Live delivery: event streams, the WebSocket, tickets, and catching up; tokens for Ably.
     #[oai(rename = "streams")]
     Streams,
-    /// For administrators alone: the rollout of Ably and its kill switch.
+    /// For administrators alone: the rollout of Ably and its kill switch, circuit breakers.
     #[oai(rename = "administration")]
     Administration,
     /// How the service is.
@@ -148,7 +150,7 @@ type Groups = (
     ably::AblyApi,
     connections::ConnectionsApi,
     replay::ReplayApi,
-    admin::RolloutApi,
+    (admin::RolloutApi, admin::BreakersApi),
     health::HealthApi,
     metrics::MetricsApi,
     limits::LimitsApi,
@@ -170,7 +172,7 @@ impl Api {
             ably::AblyApi,
             connections::ConnectionsApi,
             replay::ReplayApi,
-            admin::RolloutApi,
+            (admin::RolloutApi, admin::BreakersApi),
             health::HealthApi,
             metrics::MetricsApi,
             limits::LimitsApi,

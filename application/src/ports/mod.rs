@@ -1,6 +1,7 @@
 //! What the use cases need from the world. Adapters implement these; `bootstrap` chooses them.
 
 mod ably;
+mod breakers;
 mod bus;
 mod limiter;
 mod outbox;
@@ -16,6 +17,7 @@ mod transport;
 mod wire;
 
 pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
+pub use breakers::{BreakerReport, Breakers, CallFailure};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
 pub use limiter::{BUDGETS_MAX, Budget, Limiter, LimiterUnavailable, Reach};
 pub use outbox::{Backlog, DeliveryPage, DeliveryRow, Outbox, TokenHolder};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::breaker::BreakerState;
 use domain::ids::NotificationId;
 use domain::time::Timestamp;
 
@@ -89,6 +90,15 @@ pub enum Observation {
     Degraded(&'static str),
     /// A part that others stood in for serves again; its name.
     Recovered(&'static str),
+    /// A circuit breaker does something else with calls from now on.
+    Breaker {
+        /// Its name.
+        name: &'static str,
+        /// What it does.
+        state: BreakerState,
+    },
+    /// A circuit breaker refused a call; its name.
+    BreakerRefused(&'static str),
     /// Somebody asked too often.
     Limited {
         /// The name of what for.

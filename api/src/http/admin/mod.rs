@@ -2,8 +2,10 @@
 //! capability matrix in force; a test asks each of them as everybody else.
 
 mod administrator;
+mod breakers;
 mod rollout;
 mod rollout_body;
 
 pub(crate) use self::administrator::{ADMINISTRATOR, Administrator};
+pub(crate) use self::breakers::BreakersApi;
 pub(crate) use self::rollout::RolloutApi;

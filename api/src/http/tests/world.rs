@@ -9,9 +9,9 @@ use application::ably_tokens::{AblyTokens, Limit};
 use application::inbox::Inbox;
 use application::limits::{Limits, Rules};
 use application::ports::{
-    AblySigner, Bus, Limiter, MockBus, MockRegistry, MockSettings, MockStore, OpenError, OpenStream,
-    Outgoing, Probe, Sanitizer, Seal, Settings, Store, Streams, StreamsReport, Subscription, TokenError,
-    Tokens, Unsubscribed,
+    AblySigner, BreakerReport, Breakers, Bus, Limiter, MockBus, MockRegistry, MockSettings, MockStore,
+    OpenError, OpenStream, Outgoing, Probe, Sanitizer, Seal, Settings, Store, Streams, StreamsReport,
+    Subscription, TokenError, Tokens, Unsubscribed,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -25,6 +25,7 @@ use application::testing::{CountingIds, Drawer, SeededEntropy, Shelf, SimClock, 
 use application::tickets::Tickets;
 use async_trait::async_trait;
 use bytes::Bytes;
+use domain::breaker::BreakerState;
 use domain::capability::{Matrix, Principal, Role};
 use domain::cursor::{Cursor, Epoch, Position};
 use domain::ids::{ConnectionId, NodeId, UserId};
@@ -41,6 +42,7 @@ pub(crate) struct World {
     pub(super) store: MockStore,
     pub(super) registry: MockRegistry,
     pub(super) probes: Vec<Arc<dyn Probe>>,
+    pub(super) breakers: Arc<FakeBreakers>,
     pub(super) ably: Option<Arc<dyn AblySigner>>,
     pub(super) limiter: Option<Arc<dyn Limiter>>,
     pub(super) rules: Option<Rules>,
@@ -70,6 +72,7 @@ impl World {
             store: MockStore::new(),
             registry,
             probes: Vec::new(),
+            breakers: Arc::default(),
             ably: None,
             limiter: None,
             rules: None,
@@ -175,6 +178,7 @@ impl World {
             streams,
             store,
             probes: self.probes,
+            breakers: self.breakers,
             encoder,
             clock,
             entropy,
@@ -277,6 +281,44 @@ impl Seal for Hex {
         let digits: Vec<&[u8]> = hex.as_bytes().chunks(2).collect();
         let byte = |pair: &&[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         digits.iter().map(byte).collect()
+    }
+}
+
+/// One breaker, `postgres`.
+pub(super) struct FakeBreakers(Mutex<BreakerState>);
+
+impl Default for FakeBreakers {
+    fn default() -> Self {
+        Self(Mutex::new(BreakerState::Closed))
+    }
+}
+
+impl FakeBreakers {
+    pub(super) fn set(&self, state: BreakerState) -> BreakerReport {
+        *self.0.lock().unwrap() = state;
+        self.list().remove(0)
+    }
+}
+
+impl Breakers for FakeBreakers {
+    fn list(&self) -> Vec<BreakerReport> {
+        vec![BreakerReport {
+            name: "postgres",
+            state: *self.0.lock().unwrap(),
+            since: SimClock::START,
+            opened: 1,
+            refused: 2,
+            latency: Some(Duration::from_millis(3)),
+            last_failure: None,
+        }]
+    }
+
+    fn force_open(&self, name: &str) -> Option<BreakerReport> {
+        (name == "postgres").then(|| self.set(BreakerState::ForcedOpen))
+    }
+
+    fn reset(&self, name: &str) -> Option<BreakerReport> {
+        (name == "postgres").then(|| self.set(BreakerState::Closed))
     }
 }
 
