@@ -2,6 +2,7 @@
 
 mod ably;
 mod breakers;
+mod load;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use prometheus::{
 
 use self::ably::Ably;
 use self::breakers::Breakers;
+use self::load::Load;
 
 /// Most answers take a millisecond or two; the last bucket is beyond every deadline of ours.
 const REQUEST_SECONDS: [f64; 13] = [
@@ -56,6 +58,7 @@ pub struct Metrics {
     request_duration: HistogramVec,
     ably: Ably,
     breakers: Breakers,
+    load: Load,
     hub: Hub,
 }
 
@@ -159,6 +162,7 @@ impl Metrics {
             )?,
             ably: Ably::new(r)?,
             breakers: Breakers::new(r)?,
+            load: Load::new(r)?,
             hub: Hub::new(r)?,
             registry,
         })
@@ -189,6 +193,8 @@ impl Observer for Metrics {
             Observation::Degraded(part) => set(&self.degraded, part, 1),
             Observation::Recovered(part) => set(&self.degraded, part, 0),
             Observation::Breaker { name, state } => self.breakers.does(name, state),
+            Observation::Level { level, signals } => self.load.show(level, &signals),
+            Observation::Panicked(what) => count(&self.load.panics, what),
             Observation::BreakerRefused(name) => self.breakers.refused(name),
             Observation::Limited { action, of } => {
                 if let Ok(counter) = self.limited.get_metric_with_label_values(&[action, of]) {

@@ -8,6 +8,7 @@ mod limits;
 mod on_redis;
 mod rollout;
 mod tokens;
+mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use adapters::metrics::Metrics;
 use adapters::sanitize::HtmlSanitizer;
 use adapters::seal::{AeadSeal, load_or_create_key};
 use adapters::system::{SystemClock, SystemEntropy, SystemIds};
+use adapters::vitals::Traffic;
 use anyhow::{Context as _, bail};
 use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
@@ -36,7 +38,6 @@ use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::tickets::Tickets;
 use domain::capability::Matrix;
 use domain::ids::NodeId;
-use domain::stream::ReconnectSpread;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,8 +46,8 @@ pub use self::commands::{begin_epoch, capabilities, import, migrate, mint, put_c
 use self::tokens::tokens;
 use crate::config::{Config, Mode};
 use crate::deliveries;
-use crate::follow::{Follower, follow};
-use crate::http::{HttpConfig, PublicUrl, Services, SocketCalls, routes};
+use crate::follow::follow;
+use crate::http::{BodyBudget, HttpConfig, PublicUrl, Services, SocketCalls, routes};
 use crate::server::{Capacity, Ending, Options, Server, Shutdown};
 use crate::wire::WireEncoder;
 use crate::worker;
@@ -119,6 +120,7 @@ struct Ports {
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
     observer: Arc<dyn Observer>,
+    pressure: upkeep::Pressure,
 }
 
 impl Ports {
@@ -126,7 +128,12 @@ impl Ports {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let metrics = Arc::new(Metrics::new()?);
-        let observer: Arc<dyn Observer> = Arc::clone(&metrics) as Arc<dyn Observer>;
+        let traffic = Arc::new(Traffic::new(Arc::clone(&metrics) as Arc<dyn Observer>));
+        let observer: Arc<dyn Observer> = Arc::clone(&traffic) as Arc<dyn Observer>;
+        let pressure = upkeep::Pressure {
+            traffic,
+            load: Arc::default(),
+        };
         let node = node_id(&*entropy);
         let circuits = Arc::new(Circuits::new(Arc::clone(&clock), Arc::clone(&observer)));
         let around = Surroundings {
@@ -160,6 +167,7 @@ impl Ports {
             entropy,
             metrics,
             observer,
+            pressure,
         })
     }
 
@@ -173,6 +181,7 @@ impl Ports {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             observer: Arc::clone(&self.observer),
+            load: Arc::clone(&self.pressure.load),
         }
     }
 
@@ -209,8 +218,9 @@ impl Ports {
         }
     }
 
-    fn subscribe(&self, room: Arc<Room>, streams: &Arc<dyn Streams>) -> Subscribe {
+    fn subscribe(&self, config: &Config, room: Arc<Room>, streams: &Arc<dyn Streams>) -> Subscribe {
         Subscribe {
+            admission: upkeep::admission(config, self),
             streams: Arc::clone(streams),
             store: Arc::clone(&self.store),
             room,
@@ -242,6 +252,7 @@ impl Ports {
             store: Arc::clone(&self.store),
             rights: Arc::clone(&self.rights),
             entropy: Arc::clone(&self.entropy),
+            load: Arc::clone(&self.pressure.load),
         }
     }
 
@@ -279,28 +290,17 @@ impl Node {
         let ports = Ports::open(config, &tasks, &cancel).await?;
         let hub = Hub::start(ports.hub(), hub_config(config, capacity), &tasks, &cancel);
         let streams: Arc<dyn Streams> = Arc::clone(&hub) as Arc<dyn Streams>;
-        let rechecking = Arc::clone(&hub);
-        let follower = Follower {
-            settings: Arc::clone(&ports.settings),
-            rights: Arc::clone(&ports.rights),
-            own: (*ports.rights.matrix()).clone(),
-            recheck: Box::new(move || rechecking.recheck_rights()),
-            in_force: 0,
-        };
-        tasks.spawn(follower.run(hub.settings_changes(), cancel.clone()));
-        tasks.spawn(limits::follower(&ports).run(hub.settings_changes(), cancel.clone()));
+        let life = (&tasks, &cancel);
+        upkeep::follow(&ports, &hub, life);
+        let degrade = upkeep::degrade(&ports, &streams, life);
+        let availability = upkeep::availability(&ports, (&ready, &streams), life);
         let rollout = rollout::Wiring::new(&ports);
         tasks.spawn(follow(rollout.follow, hub.settings_changes(), cancel.clone()));
         let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());
         tasks.spawn(work);
         let room = Arc::new(ports.room(config));
-        let kept = Arc::clone(&room);
-        tasks.spawn(
-            cancel
-                .clone()
-                .run_until_cancelled_owned(async move { kept.keep().await }),
-        );
-        let subscribe = Arc::new(ports.subscribe(room, &streams));
+        upkeep::keep(&room, &ports, life);
+        let subscribe = Arc::new(ports.subscribe(config, room, &streams));
         let inbox = Arc::new(ports.inbox());
         let renew = Arc::new(ports.renew(&streams));
         let heartbeat = Arc::new(ports.heartbeat(&streams));
@@ -335,6 +335,8 @@ impl Node {
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),
             config: http_config(config, &ready, ports.node)?,
+            degrade,
+            availability,
             breakers: Arc::clone(&ports.circuits) as Arc<dyn Breakers>,
             tokens: ports.tokens,
             mint: ports.mint,
@@ -373,10 +375,7 @@ fn hub_config(config: &Config, capacity: Capacity) -> HubConfig {
         ring_bytes_max: config.streams.ring_max_bytes,
         connections_max: capacity.streams,
         pace: config.heartbeat,
-        spread: ReconnectSpread {
-            per_second: config.streams.reconnect_per_second,
-            ..ReconnectSpread::default()
-        },
+        spread: upkeep::spread(config),
         session_warning: config.streams.session_warning,
         store_replays: config.store.replays,
         shards: cores.min(SHARDS_MAX),
@@ -403,6 +402,8 @@ fn http_config(config: &Config, ready: &Arc<AtomicBool>, node: NodeId) -> anyhow
         request_timeout: config.server.request_timeout,
         ready: Arc::clone(ready),
         node: format!("{:08x}", node.0),
+        spread: upkeep::spread(config),
+        bodies: BodyBudget::new(config.limits.request_bodies_max_bytes),
         ..HttpConfig::default()
     })
 }

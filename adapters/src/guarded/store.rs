@@ -83,7 +83,8 @@ impl Store for GuardedStore {
     }
 
     async fn meet(&self, user: &UserId) -> Result<(), StoreError> {
-        self.answers.ask("meet", self.inner.meet(user)).await
+        // It writes at a person's first visit: whether it can says nothing about reading.
+        self.write("meet", self.inner.meet(user)).await
     }
 
     async fn inbox(&self, reader: &Reader, query: &InboxQuery) -> Result<InboxPage, StoreError> {

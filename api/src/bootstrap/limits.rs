@@ -13,7 +13,6 @@ use application::settings::ChangeSettings;
 use super::Ports;
 use super::backends::Surroundings;
 use crate::config::Config;
-use crate::limits::LimitsFollower;
 
 /// Opens a limiter of this node alone.
 pub(super) fn own(around: &Surroundings<'_>) -> Arc<dyn Limiter> {
@@ -42,11 +41,6 @@ pub(super) fn limits(
 ) -> Arc<Limits> {
     let limiter = config.limits.rate_limit_enabled.then_some(limiter);
     Arc::new(Limits::new(limiter, Arc::clone(observer)))
-}
-
-/// Wires what follows the limits in the settings.
-pub(super) fn follower(ports: &Ports) -> LimitsFollower {
-    LimitsFollower::new(Arc::clone(&ports.settings), Arc::clone(&ports.limits))
 }
 
 /// Wires what changes settings.

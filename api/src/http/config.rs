@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use domain::stream::ReconnectSpread;
 use ipnet::IpNet;
 use poem::http::Uri;
+
+use super::request::BodyBudget;
 
 /// What the HTTP edge is told by its configuration.
 #[derive(Debug, Clone)]
@@ -29,6 +32,10 @@ pub struct HttpConfig {
     pub ready: Arc<AtomicBool>,
     /// This node's id, as connection ids begin with it.
     pub node: String,
+    /// How clients are spread when they come back.
+    pub spread: ReconnectSpread,
+    /// The memory of all bodies that are being read.
+    pub bodies: BodyBudget,
     /// The version of the program.
     pub version: &'static str,
 }
@@ -45,6 +52,8 @@ impl Default for HttpConfig {
             request_timeout: Duration::from_secs(15),
             ready: Arc::new(AtomicBool::new(true)),
             node: String::new(),
+            spread: ReconnectSpread::default(),
+            bodies: BodyBudget::default(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }

@@ -14,6 +14,7 @@ mod streams;
 mod surroundings;
 mod tokens;
 mod transport;
+mod vitals;
 mod wire;
 
 pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
@@ -36,6 +37,7 @@ pub use streams::{
 pub use surroundings::{Clock, Entropy, Exposition, Ids, Observation, Observer, Sanitizer, Seal};
 pub use tokens::{Mint, TokenError, Tokens};
 pub use transport::{Parcel, Transport};
+pub use vitals::Vitals;
 pub use wire::{Encoder, Format, Message, Ready, Rendered};
 
 #[cfg(feature = "testing")]

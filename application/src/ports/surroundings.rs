@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::breaker::BreakerState;
+use domain::degrade::{Level, Signals};
 use domain::ids::NotificationId;
 use domain::time::Timestamp;
 
@@ -46,7 +47,7 @@ pub trait Seal: Send + Sync {
 }
 
 /// Something that operators count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Observation {
     /// Notifications were accepted, with this many events.
     Published {
@@ -97,6 +98,15 @@ pub enum Observation {
         /// What it does.
         state: BreakerState,
     },
+    /// The level of this node was judged.
+    Level {
+        /// The level in force.
+        level: Level,
+        /// What was measured.
+        signals: Signals,
+    },
+    /// Something panicked within a boundary; its name.
+    Panicked(&'static str),
     /// A circuit breaker refused a call; its name.
     BreakerRefused(&'static str),
     /// Somebody asked too often.

@@ -3,6 +3,7 @@
 mod ably;
 mod admin;
 mod conformance;
+mod degrade;
 mod headers;
 mod health;
 mod inbox;

@@ -6,12 +6,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use application::ably_tokens::{AblyTokens, Limit};
+use application::admission::{Admission, AdmissionBounds};
+use application::availability::Availability;
+use application::degrade::Degrade;
 use application::inbox::Inbox;
 use application::limits::{Limits, Rules};
+use application::load::Load;
 use application::ports::{
     AblySigner, BreakerReport, Breakers, Bus, Limiter, MockBus, MockRegistry, MockSettings, MockStore,
     OpenError, OpenStream, Outgoing, Probe, Sanitizer, Seal, Settings, Store, Streams, StreamsReport,
-    Subscription, TokenError, Tokens, Unsubscribed,
+    Subscription, TokenError, Tokens, Unsubscribed, Vitals,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -28,6 +32,7 @@ use bytes::Bytes;
 use domain::breaker::BreakerState;
 use domain::capability::{Matrix, Principal, Role};
 use domain::cursor::{Cursor, Epoch, Position};
+use domain::degrade::Signals;
 use domain::ids::{ConnectionId, NodeId, UserId};
 use domain::stream::CloseReason;
 use poem::http::StatusCode;
@@ -43,6 +48,8 @@ pub(crate) struct World {
     pub(super) registry: MockRegistry,
     pub(super) probes: Vec<Arc<dyn Probe>>,
     pub(super) breakers: Arc<FakeBreakers>,
+    pub(super) load: Arc<Load>,
+    pub(super) signals: Signals,
     pub(super) ably: Option<Arc<dyn AblySigner>>,
     pub(super) limiter: Option<Arc<dyn Limiter>>,
     pub(super) rules: Option<Rules>,
@@ -73,6 +80,8 @@ impl World {
             registry,
             probes: Vec::new(),
             breakers: Arc::default(),
+            load: Arc::default(),
+            signals: Signals::default(),
             ably: None,
             limiter: None,
             rules: None,
@@ -87,6 +96,11 @@ impl World {
     }
 
     pub(super) fn serve(self) -> Client {
+        self.serve_with_degrade().0
+    }
+
+    /// The same, with what judges the level.
+    pub(super) fn serve_with_degrade(self) -> (Client, Arc<Degrade>) {
         let mut bus = MockBus::new();
         bus.expect_announce().returning(|_| ());
         let bus: Arc<dyn Bus> = Arc::new(bus);
@@ -98,6 +112,7 @@ impl World {
         let clock: Arc<dyn application::ports::Clock> = self.clock;
         let streams: Arc<dyn Streams> = self.streams;
         let observer = Arc::new(Unobserved);
+        let load = self.load;
         let ably_tokens = self.ably.map(|signer| {
             AblyTokens::new(
                 Arc::clone(&rights),
@@ -107,7 +122,16 @@ impl World {
                 Limit::Enforced,
             )
         });
-        Client::new(Services {
+        let degrade = Arc::new(Degrade {
+            vitals: Arc::new(Feels(self.signals)),
+            breakers: self.breakers.clone(),
+            streams: Arc::clone(&streams),
+            load: Arc::clone(&load),
+            clock: Arc::clone(&clock),
+            observer: observer.clone(),
+            standing: Mutex::default(),
+        });
+        let client = Client::new(Services {
             limits: limits(self.limiter, self.rules),
             settings: change_settings(Arc::new(self.limit_settings), &store, &bus),
             publish: Publish {
@@ -132,6 +156,7 @@ impl World {
                 rights: Arc::clone(&rights),
             }),
             replay: Replay {
+                load: Arc::clone(&load),
                 store: Arc::clone(&store),
                 rights: Arc::clone(&rights),
                 entropy: Arc::clone(&entropy),
@@ -146,6 +171,16 @@ impl World {
                     observer: observer.clone(),
                     streams_per_user_max: 5,
                 }),
+                admission: Arc::new(Admission::new(
+                    Arc::clone(&load),
+                    (Arc::clone(&clock), Arc::clone(&entropy)),
+                    observer.clone(),
+                    AdmissionBounds {
+                        at_once: 64,
+                        waiting: 1_000,
+                        spread: domain::stream::ReconnectSpread::default(),
+                    },
+                )),
                 rights: Arc::clone(&rights),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
@@ -165,7 +200,7 @@ impl World {
             },
             ably_tokens,
             rollout: AdministerRollout {
-                change: change_settings(self.settings, &store, &bus),
+                change: change_settings(self.settings.clone(), &store, &bus),
                 format: self.shelf,
                 in_force: Arc::default(),
                 clock: Arc::clone(&clock),
@@ -178,6 +213,8 @@ impl World {
             streams,
             store,
             probes: self.probes,
+            degrade: Arc::clone(&degrade),
+            availability: Arc::new(Availability::new(self.settings.clone(), Arc::clone(&clock))),
             breakers: self.breakers,
             encoder,
             clock,
@@ -185,7 +222,8 @@ impl World {
             observer,
             metrics: Arc::new(|| "arauto_up 1\n".to_owned()),
             config: self.config,
-        })
+        });
+        (client, degrade)
     }
 }
 
@@ -281,6 +319,15 @@ impl Seal for Hex {
         let digits: Vec<&[u8]> = hex.as_bytes().chunks(2).collect();
         let byte = |pair: &&[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         digits.iter().map(byte).collect()
+    }
+}
+
+/// A process that feels what a test wants.
+struct Feels(Signals);
+
+impl Vitals for Feels {
+    fn measure(&self) -> Signals {
+        self.0
     }
 }
 
