@@ -20,5 +20,6 @@ mod registry;
 pub mod sanitize;
 pub mod seal;
 pub mod system;
+pub mod vitals;
 
 pub use record::RolloutJson;

@@ -1,6 +1,8 @@
 //! Metrics, counted in memory and written in the Prometheus text format.
 
 mod ably;
+mod breakers;
+mod load;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +14,8 @@ use prometheus::{
 };
 
 use self::ably::Ably;
+use self::breakers::Breakers;
+use self::load::Load;
 
 /// Most answers take a millisecond or two; the last bucket is beyond every deadline of ours.
 const REQUEST_SECONDS: [f64; 13] = [
@@ -53,6 +57,8 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_duration: HistogramVec,
     ably: Ably,
+    breakers: Breakers,
+    load: Load,
     hub: Hub,
 }
 
@@ -155,6 +161,8 @@ impl Metrics {
                 ),
             )?,
             ably: Ably::new(r)?,
+            breakers: Breakers::new(r)?,
+            load: Load::new(r)?,
             hub: Hub::new(r)?,
             registry,
         })
@@ -184,6 +192,10 @@ impl Observer for Metrics {
             Observation::Full(bound) => count(&self.full, bound),
             Observation::Degraded(part) => set(&self.degraded, part, 1),
             Observation::Recovered(part) => set(&self.degraded, part, 0),
+            Observation::Breaker { name, state } => self.breakers.does(name, state),
+            Observation::Level { level, signals } => self.load.show(level, &signals),
+            Observation::Panicked(what) => count(&self.load.panics, what),
+            Observation::BreakerRefused(name) => self.breakers.refused(name),
             Observation::Limited { action, of } => {
                 if let Ok(counter) = self.limited.get_metric_with_label_values(&[action, of]) {
                     counter.inc();

@@ -2,21 +2,25 @@
 
 mod ably;
 mod backends;
+mod breakers;
 mod commands;
 mod limits;
 mod on_redis;
 mod rollout;
 mod tokens;
+mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use adapters::guarded::Circuits;
 use adapters::hub::{Hub, HubConfig, HubParts};
 use adapters::metrics::Metrics;
 use adapters::sanitize::HtmlSanitizer;
 use adapters::seal::{AeadSeal, load_or_create_key};
 use adapters::system::{SystemClock, SystemEntropy, SystemIds};
+use adapters::vitals::Traffic;
 use anyhow::{Context as _, bail};
 use application::deliveries::AdministerDeliveries;
 use application::explain::Explain;
@@ -24,20 +28,19 @@ use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
 use application::limits::Limits;
 use application::ports::{
-    Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe, Registry, Seal, Settings,
-    Store, Streams, Tokens,
+    Breakers, Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe, Registry, Seal,
+    Settings, Store, Streams, Tokens,
 };
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
 use application::rights::Rights;
 use application::room::Room;
-use application::settings::{CAPABILITIES, ChangeSettings, Watched};
+use application::settings::ChangeSettings;
 use application::subscribe::{Heartbeat, Renew, Subscribe};
 use application::tickets::Tickets;
 use domain::capability::Matrix;
 use domain::ids::NodeId;
-use domain::stream::ReconnectSpread;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,8 +49,8 @@ pub use self::commands::{begin_epoch, capabilities, import, migrate, mint, put_c
 use self::tokens::tokens;
 use crate::config::{Config, Mode};
 use crate::deliveries;
-use crate::follow::{Follower, follow};
-use crate::http::{HttpConfig, PublicUrl, Services, SocketCalls, routes};
+use crate::follow::follow;
+use crate::http::{BodyBudget, HttpConfig, PublicUrl, Services, SocketCalls, routes};
 use crate::server::{Capacity, Ending, Options, Server, Shutdown};
 use crate::wire::WireEncoder;
 use crate::worker;
@@ -110,6 +113,7 @@ struct Ports {
     outbox: Arc<dyn Outbox>,
     limits: Arc<Limits>,
     probes: Vec<Arc<dyn Probe>>,
+    circuits: Arc<Circuits>,
     rights: Arc<Rights>,
     seal: Arc<dyn Seal>,
     tokens: Arc<dyn Tokens>,
@@ -119,6 +123,7 @@ struct Ports {
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
     observer: Arc<dyn Observer>,
+    pressure: upkeep::Pressure,
 }
 
 impl Ports {
@@ -126,10 +131,17 @@ impl Ports {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let metrics = Arc::new(Metrics::new()?);
-        let observer: Arc<dyn Observer> = Arc::clone(&metrics) as Arc<dyn Observer>;
+        let traffic = Arc::new(Traffic::new(Arc::clone(&metrics) as Arc<dyn Observer>));
+        let observer: Arc<dyn Observer> = Arc::clone(&traffic) as Arc<dyn Observer>;
+        let pressure = upkeep::Pressure {
+            traffic,
+            load: Arc::default(),
+        };
         let node = node_id(&*entropy);
+        let circuits = Arc::new(Circuits::new(Arc::clone(&clock), Arc::clone(&observer)));
         let around = Surroundings {
             node,
+            circuits: &circuits,
             clock: &clock,
             entropy: &entropy,
             observer: &observer,
@@ -148,6 +160,7 @@ impl Ports {
             outbox: shared.outbox,
             limits: limits::limits(config, shared.limiter, &observer),
             probes: shared.probes,
+            circuits,
             rights: Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?)),
             seal: Arc::new(AeadSeal::new(&seal_key, Arc::clone(&entropy))?),
             tokens,
@@ -157,6 +170,7 @@ impl Ports {
             entropy,
             metrics,
             observer,
+            pressure,
         })
     }
 
@@ -170,6 +184,7 @@ impl Ports {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             observer: Arc::clone(&self.observer),
+            load: Arc::clone(&self.pressure.load),
         }
     }
 
@@ -206,8 +221,9 @@ impl Ports {
         }
     }
 
-    fn subscribe(&self, room: Arc<Room>, streams: &Arc<dyn Streams>) -> Subscribe {
+    fn subscribe(&self, config: &Config, room: Arc<Room>, streams: &Arc<dyn Streams>) -> Subscribe {
         Subscribe {
+            admission: upkeep::admission(config, self),
             streams: Arc::clone(streams),
             store: Arc::clone(&self.store),
             room,
@@ -247,6 +263,7 @@ impl Ports {
             store: Arc::clone(&self.store),
             rights: Arc::clone(&self.rights),
             entropy: Arc::clone(&self.entropy),
+            load: Arc::clone(&self.pressure.load),
         }
     }
 
@@ -284,28 +301,17 @@ impl Node {
         let ports = Ports::open(config, &tasks, &cancel).await?;
         let hub = Hub::start(ports.hub(), hub_config(config, capacity), &tasks, &cancel);
         let streams: Arc<dyn Streams> = Arc::clone(&hub) as Arc<dyn Streams>;
-        let rechecking = Arc::clone(&hub);
-        let follower = Follower {
-            watched: Watched::new(Arc::clone(&ports.settings), CAPABILITIES),
-            rights: Arc::clone(&ports.rights),
-            own: (*ports.rights.matrix()).clone(),
-            recheck: Box::new(move || rechecking.recheck_rights()),
-        };
-        tasks.spawn(follow(follower, hub.settings_changes(), cancel.clone()));
-        let limits = limits::follower(&ports);
-        tasks.spawn(follow(limits, hub.settings_changes(), cancel.clone()));
+        let life = (&tasks, &cancel);
+        upkeep::follow(&ports, &hub, life);
+        let degrade = upkeep::degrade(&ports, &streams, life);
+        let availability = upkeep::availability(&ports, (&ready, &streams), life);
         let rollout = rollout::Wiring::new(&ports);
         tasks.spawn(follow(rollout.follow, hub.settings_changes(), cancel.clone()));
         let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());
         tasks.spawn(work);
         let room = Arc::new(ports.room(config));
-        let kept = Arc::clone(&room);
-        tasks.spawn(
-            cancel
-                .clone()
-                .run_until_cancelled_owned(async move { kept.keep().await }),
-        );
-        let subscribe = Arc::new(ports.subscribe(room, &streams));
+        upkeep::keep(&room, &ports, life);
+        let subscribe = Arc::new(ports.subscribe(config, room, &streams));
         let inbox = Arc::new(ports.inbox());
         let renew = Arc::new(ports.renew(&streams));
         let heartbeat = Arc::new(ports.heartbeat(&streams));
@@ -347,7 +353,10 @@ impl Node {
             rollout: rollout.administer,
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),
-            config: http_config(config, &ready)?,
+            config: http_config(config, &ready, ports.node)?,
+            degrade,
+            availability,
+            breakers: Arc::clone(&ports.circuits) as Arc<dyn Breakers>,
             tokens: ports.tokens,
             mint: ports.mint,
             rights: ports.rights,
@@ -385,17 +394,14 @@ fn hub_config(config: &Config, capacity: Capacity) -> HubConfig {
         ring_bytes_max: config.streams.ring_max_bytes,
         connections_max: capacity.streams,
         pace: config.heartbeat,
-        spread: ReconnectSpread {
-            per_second: config.streams.reconnect_per_second,
-            ..ReconnectSpread::default()
-        },
+        spread: upkeep::spread(config),
         session_warning: config.streams.session_warning,
         store_replays: config.store.replays,
         shards: cores.min(SHARDS_MAX),
     }
 }
 
-fn http_config(config: &Config, ready: &Arc<AtomicBool>) -> anyhow::Result<HttpConfig> {
+fn http_config(config: &Config, ready: &Arc<AtomicBool>, node: NodeId) -> anyhow::Result<HttpConfig> {
     let public_url = config
         .server
         .public_url
@@ -414,6 +420,9 @@ fn http_config(config: &Config, ready: &Arc<AtomicBool>) -> anyhow::Result<HttpC
         metrics_networks: config.server.metrics_networks.clone(),
         request_timeout: config.server.request_timeout,
         ready: Arc::clone(ready),
+        node: format!("{:08x}", node.0),
+        spread: upkeep::spread(config),
+        bodies: BodyBudget::new(config.limits.request_bodies_max_bytes),
         ..HttpConfig::default()
     })
 }

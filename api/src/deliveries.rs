@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use application::boundary::bounded;
 use application::deliver::{Deliver, Planned};
 use application::ports::{Listener, StoreError};
 use tokio::sync::Notify;
@@ -43,8 +44,9 @@ async fn plan(deliver: Arc<Deliver>, mut listener: Box<dyn Listener>, planned: A
             }
             _ = look.tick() => {}
         }
-        let outcome = plan_all(&deliver).await;
-        fine.say(outcome.as_ref().err(), "deliveries cannot be planned");
+        if let Ok(outcome) = bounded(&*deliver.observer, "plan", plan_all(&deliver)).await {
+            fine.say(outcome.as_ref().err(), "deliveries cannot be planned");
+        }
         planned.notify_one();
     }
 }
@@ -66,7 +68,9 @@ async fn send(deliver: Arc<Deliver>, planned: Arc<Notify>, cancel: CancellationT
             _ = look.tick() => {}
         }
         loop {
-            let pass = deliver.send().await;
+            let Ok(pass) = bounded(&*deliver.observer, "send", deliver.send()).await else {
+                break;
+            };
             fine.say(pass.as_ref().err(), "deliveries cannot be sent");
             if cancel.is_cancelled() || !pass.is_ok_and(|pass| pass.moved()) {
                 break;

@@ -12,6 +12,7 @@ pub mod logging;
 pub mod openapi;
 pub mod server;
 pub mod socket;
+mod upkeep;
 pub mod wire;
 mod worker;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use application::boundary::{Panicked, bounded};
 use application::housekeeping::Housekeeping;
 use application::ports::Clock;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -25,7 +26,8 @@ pub(crate) async fn run(housekeeping: Housekeeping, clock: Arc<dyn Clock>, cance
                 look_at = Instant::now() + promote(&housekeeping, &*clock).await;
             }
             _ = prune.tick() => {
-                if let Err(error) = housekeeping.prune().await {
+                let pruned = bounded(&*housekeeping.observer, "prune", housekeeping.prune()).await;
+                if let Ok(Err(error)) = pruned {
                     tracing::warn!(%error, "nothing was pruned");
                 }
             }
@@ -35,9 +37,10 @@ pub(crate) async fn run(housekeeping: Housekeeping, clock: Arc<dyn Clock>, cance
 
 /// Publishes what is due and returns when to look again.
 async fn promote(housekeeping: &Housekeeping, clock: &dyn Clock) -> Duration {
-    match housekeeping.promote().await {
-        Ok(next) => next.map_or(LOOK_EVERY, |due| due.since(clock.now()).min(LOOK_EVERY)),
-        Err(error) => {
+    match bounded(&*housekeeping.observer, "promote", housekeeping.promote()).await {
+        Ok(Ok(next)) => next.map_or(LOOK_EVERY, |due| due.since(clock.now()).min(LOOK_EVERY)),
+        Err(Panicked(_)) => LOOK_EVERY,
+        Ok(Err(error)) => {
             tracing::warn!(%error, "nothing that was scheduled could be published");
             LOOK_EVERY
         }

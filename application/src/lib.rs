@@ -7,7 +7,11 @@
 #![warn(missing_docs)]
 
 pub mod ably_tokens;
+pub mod admission;
 mod announce;
+pub mod availability;
+pub mod boundary;
+pub mod degrade;
 pub mod deliver;
 pub mod deliveries;
 pub mod error;
@@ -16,6 +20,7 @@ pub mod housekeeping;
 pub mod import;
 pub mod inbox;
 pub mod limits;
+pub mod load;
 pub mod ports;
 pub mod publish;
 pub mod replay;

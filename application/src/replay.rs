@@ -8,6 +8,7 @@ use domain::event::Event;
 use domain::stream::{Jitter, Reset, ResetReason};
 
 use crate::error::Error;
+use crate::load::Load;
 use crate::ports::{ChannelsQuery, Entropy, Head, ReadError, Store};
 use crate::rights::Rights;
 use crate::stream_start::{Start, place};
@@ -36,6 +37,8 @@ pub struct Replay {
     pub rights: Arc<Rights>,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
+    /// How hard this node is pressed.
+    pub load: Arc<Load>,
 }
 
 impl Replay {
@@ -50,7 +53,7 @@ impl Replay {
             channels: reader.channels,
             after,
             up_to: head.cursor.position,
-            limit: limit.clamp(1, REPLAY_MAX),
+            limit: self.load.level().page(limit.clamp(1, REPLAY_MAX)),
         };
         match self.store.read_channels(&query).await {
             Ok(page) => Ok(ReplayPage {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::capability::{Operation, Principal};
+use domain::degrade::Coming;
 use domain::event::Control;
 use domain::ids::{ConnectionId, NodeId, UserId};
 use domain::stream::{CloseReason, Resume};
 use domain::time::Timestamp;
 
+use crate::admission::{Admission, NotNow};
 use crate::announce::announce;
 use crate::error::Error;
 use crate::ports::{
@@ -61,6 +63,8 @@ pub struct Subscribe {
     pub store: Arc<dyn Store>,
     /// Who has to make room for it.
     pub room: Arc<Room>,
+    /// Who is let in when many come at once.
+    pub admission: Arc<Admission>,
     /// Who may subscribe to what.
     pub rights: Arc<Rights>,
     /// Time.
@@ -79,6 +83,11 @@ impl Subscribe {
         request: StreamRequest,
     ) -> Result<Box<dyn Subscription>, SubscribeError> {
         self.authorise(&principal, &request.selection)?;
+        let coming = match request.resume {
+            Resume::Live => Coming::New,
+            Resume::After(_) | Resume::Unreadable => Coming::Back,
+        };
+        let _turn = self.admission.enter(coming).await?;
         if let Err(error) = self.store.meet(&principal.user).await {
             // A stream within the ring is served while the store is away; the next request will be the first.
             tracing::debug!(error = %error, "a first visit was not recorded");
@@ -127,6 +136,15 @@ impl Subscribe {
                     )))
                 })
             }
+        }
+    }
+}
+
+impl From<NotNow> for SubscribeError {
+    fn from(NotNow { after }: NotNow) -> Self {
+        Self::Later {
+            reason: CloseReason::Overloaded,
+            after,
         }
     }
 }

@@ -90,6 +90,7 @@ impl Node {
             clock,
             entropy,
             observer: Arc::new(Unobserved),
+            load: Arc::default(),
         };
         let config = HubConfig {
             ring_bytes_max: 16 << 20,

@@ -69,6 +69,20 @@ impl BreakerPolicy {
         ..Self::POSTGRES.0
     });
 
+    /// For what Postgres is asked to write: open for 15 s, otherwise as [`POSTGRES`](Self::POSTGRES). A database that
+    /// answers and takes nothing, because its disk is full or it has become a standby, is found out by trying alone.
+    pub const POSTGRES_WRITES: Self = Self(BreakerSettings {
+        open_for: Duration::from_secs(15),
+        ..Self::POSTGRES.0
+    });
+
+    /// For what Redis is asked to write: open for 5 s, otherwise as [`REDIS`](Self::REDIS). One that is full says so at
+    /// once, so that trying costs little.
+    pub const REDIS_WRITES: Self = Self(BreakerSettings {
+        open_for: Duration::from_secs(5),
+        ..Self::REDIS.0
+    });
+
     /// For Ably: calls of 5 s, open for 60 s, otherwise as [`POSTGRES`](Self::POSTGRES).
     pub const ABLY: Self = Self(BreakerSettings {
         timeout: Duration::from_secs(5),
@@ -389,5 +403,6 @@ impl BreakerSettings {
     }
 }
 
+mod evidence;
 #[cfg(test)]
 mod tests;

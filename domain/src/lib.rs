@@ -4,16 +4,19 @@
 //! arguments, and every type that can be built is valid. Read the modules in this order:
 //! [`ids`], [`time`], [`channel`], [`audience`], [`notification`], [`capability`], [`cursor`], [`event`],
 //! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`], [`breaker`],
-//! [`transport`], [`cohort`], [`rollout`], [`outbox`], [`policy`], [`guard`], [`safe`], [`limit`].
+//! [`transport`], [`cohort`], [`rollout`], [`outbox`], [`policy`], [`guard`], [`safe`], [`limit`], [`degrade`],
+//! [`availability`].
 
 #![warn(missing_docs)]
 
 pub mod audience;
+pub mod availability;
 pub mod breaker;
 pub mod capability;
 pub mod channel;
 pub mod cohort;
 pub mod cursor;
+pub mod degrade;
 pub mod delivery;
 pub mod event;
 pub mod guard;

@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use application::boundary::bounded_now;
+use application::load::Load;
 use application::ports::{Bus, Clock, Encoder, Entropy, Observer, Registry, Store};
 use application::rights::Rights;
 use application::stream_start::reload_after;
@@ -81,6 +83,8 @@ pub struct HubParts {
     pub entropy: Arc<dyn Entropy>,
     /// Who counts.
     pub observer: Arc<dyn Observer>,
+    /// How hard this node is pressed.
+    pub load: Arc<Load>,
 }
 
 /// Every open stream of this node.
@@ -94,6 +98,7 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
+    load: Arc<Load>,
     ring: Ring,
     shards: Vec<Shard>,
     bells: Vec<mpsc::Sender<Arc<[Arc<Event>]>>>,
@@ -148,6 +153,7 @@ impl Hub {
             clock: parts.clock,
             entropy: parts.entropy,
             observer: parts.observer,
+            load: parts.load,
             config,
         });
         for (index, ear) in ears.into_iter().enumerate() {
@@ -223,7 +229,9 @@ impl Hub {
     }
 
     fn reconnect_after(&self) -> Duration {
-        let connections = self.connections().len();
+        // A herd that comes back is there before its streams are open.
+        let arrivals = self.load.arrivals(self.clock.uptime());
+        let connections = self.connections().len().max(arrivals);
         self.config.spread.delay(connections, self.jitter())
     }
 }
@@ -238,7 +246,12 @@ async fn wake_listeners(
         tokio::select! {
             () = cancel.cancelled() => return,
             batch = ear.recv() => match batch {
-                Some(events) => hub.shards[index].wake(&events),
+                Some(events) => {
+                    let wake = || hub.shards[index].wake(&events);
+                    if bounded_now(&*hub.observer, "shard", wake).is_err() {
+                        hub.wake_all();
+                    }
+                }
                 None => return,
             },
         }

@@ -14,7 +14,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use application::ports::{Encoder, Format, Message};
+use application::boundary::bounded_now;
+use application::ports::{Encoder, Format, Message, Observer};
 use bytes::Bytes;
 use domain::channel::Channel;
 use domain::cursor::{Cursor, Epoch, Position};
@@ -47,9 +48,12 @@ impl Entry {
     }
 
     /// Returns the frame, written by whichever connection needs it first.
-    pub(super) fn frame(&self, format: Format, encoder: &dyn Encoder) -> Bytes {
+    /// An event that cannot be written has an empty one: it is left out, or every connection would end at it again
+    /// and again.
+    pub(super) fn frame(&self, format: Format, encoder: &dyn Encoder, observer: &dyn Observer) -> Bytes {
+        let encode = || encoder.encode(format, &Message::Event(self.epoch, &self.event));
         self.frames[format.index()]
-            .get_or_init(|| encoder.encode(format, &Message::Event(self.epoch, &self.event)))
+            .get_or_init(|| bounded_now(observer, "encode", encode).unwrap_or_default())
             .clone()
     }
 

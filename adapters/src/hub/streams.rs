@@ -75,7 +75,7 @@ impl Streams for Hub {
                 },
             },
             resumed: from.is_some() && reset.is_none(),
-            heartbeat_interval: self.config.pace.base,
+            heartbeat_interval: self.heartbeat(self.config.pace.base),
             channels: reader
                 .joined
                 .iter()
@@ -120,7 +120,7 @@ impl Streams for Hub {
         }
         state.replied_up_to = sequence;
         state.pace = state.pace.replied(round_trip, &self.config.pace, now);
-        let interval = state.pace.interval();
+        let interval = self.heartbeat(state.pace.interval());
         let seat = state.seat;
         drop(state);
         self.observer.saw(&Observation::HeartbeatReplied { round_trip });
@@ -219,7 +219,9 @@ impl Hub {
             connections.insert(connection.id.serial, Arc::clone(connection));
         }
         let now = self.clock.now();
-        let seat = self.wheel().seat(connection, self.config.pace.base);
+        let seat = self
+            .wheel()
+            .seat(connection, self.heartbeat(self.config.pace.base));
         connection.state().seat = Some(seat);
         self.schedule_session(connection, now);
         Ok(())

@@ -194,7 +194,8 @@ impl Reader {
             return None;
         }
         self.told = entry.position();
-        Some(entry.frame(self.format, &*self.hub.encoder))
+        let frame = entry.frame(self.format, &*self.hub.encoder, &*self.hub.observer);
+        Some(frame).filter(|frame| !frame.is_empty())
     }
 
     fn read_history(&self) -> Reading {
@@ -206,7 +207,7 @@ impl Reader {
                 .collect(),
             after: self.position,
             up_to: self.hub.ring.tip(),
-            limit: CATCH_UP_AT_ONCE,
+            limit: self.hub.load.level().page(CATCH_UP_AT_ONCE),
         };
         let hub = Arc::clone(&self.hub);
         Box::pin(async move { hub.read_history(&query).await })

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic;
 use std::time::Duration;
 
+use application::boundary::bounded;
 use application::ports::{
     Bus, Doorbell, Head, Listener, Observation, ReadError, Reply, Rung, Store, StoreError, Streams as _,
 };
 use domain::cursor::{Cursor, Epoch, Position};
 use domain::event::{Change, Control, Event};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
@@ -56,13 +57,29 @@ impl Tail {
         let mut poll = tokio::time::interval(HEAD_POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let gap_over = self.gap_since.map(|since| since + GAP_WAIT);
-            tokio::select! {
+            let observer = Arc::clone(&self.hub.observer);
+            let turn = bounded(&*observer, "tail", self.turn(&mut poll));
+            let turn = tokio::select! {
+                biased;
                 () = cancel.cancelled() => return,
-                rung = self.listener.next() => self.heard(rung).await,
-                _ = poll.tick() => self.look().await,
-                () = until(gap_over) => self.fill_gap().await,
+                turn = turn => turn,
+            };
+            if turn.is_err() {
+                // What was in hand is in the log.
+                self.early.clear();
+                self.gap_since = None;
+                self.hub.wake_all();
+                tokio::time::sleep(HEAD_POLL).await;
             }
+        }
+    }
+
+    async fn turn(&mut self, poll: &mut Interval) {
+        let gap_over = self.gap_since.map(|since| since + GAP_WAIT);
+        tokio::select! {
+            rung = self.listener.next() => self.heard(rung).await,
+            _ = poll.tick() => self.look().await,
+            () = until(gap_over) => self.fill_gap().await,
         }
     }
 
@@ -273,7 +290,7 @@ impl Hub {
         }
     }
 
-    fn wake_all(&self) {
+    pub(super) fn wake_all(&self) {
         self.connections()
             .values()
             .for_each(|connection| connection.wake());

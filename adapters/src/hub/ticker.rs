@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use application::boundary::bounded_now;
 use application::ports::Observation;
 use domain::heartbeat::{REPLY_TIMEOUT, Verdict};
 use domain::stream::CloseReason;
@@ -41,7 +42,11 @@ impl Ticker {
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
-                _ = second.tick() => self.tick(),
+                _ = second.tick() => {
+                    let observer = Arc::clone(&self.hub.observer);
+                    // Whoever was not asked this second is asked one interval later.
+                    let _ = bounded_now(&*observer, "ticker", || self.tick());
+                }
             }
         }
     }
@@ -66,6 +71,7 @@ impl Ticker {
             };
             if verdict == Verdict::Alive {
                 connection.signal(BEAT);
+                self.hub.repace(&connection);
                 if replies {
                     can_reply.push(connection);
                 }
@@ -105,6 +111,22 @@ impl Ticker {
 }
 
 impl Hub {
+    /// Moves a connection to the interval that the level in force gives it.
+    fn repace(&self, connection: &Arc<Connection>) {
+        let (interval, seat) = {
+            let state = connection.state();
+            (state.pace.interval(), state.seat)
+        };
+        if let Some(seat) = seat {
+            self.reseat(connection, seat, self.heartbeat(interval));
+        }
+    }
+
+    /// Slows a heartbeat down as the level in force says.
+    pub(super) fn heartbeat(&self, interval: Duration) -> Duration {
+        self.load.level().heartbeat(interval, self.config.pace.max)
+    }
+
     /// Closes a peer that stopped replying and takes it out of the books at once: its socket may be stuck for as
     /// long as the kernel waits.
     fn give_up(&self, connection: &Arc<Connection>) {

@@ -59,7 +59,8 @@ pub(super) fn deliver(
     };
     let (clock, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
     let publisher = Publisher::new(&key, publisher, Arc::clone(&clock), Arc::clone(&entropy))?;
-    let transport = GuardedTransport::new(Arc::new(publisher), BreakerPolicy::ABLY, Arc::clone(&clock));
+    let answers = ports.circuits.add("ably", BreakerPolicy::ABLY, Vec::new());
+    let transport = GuardedTransport::new(Arc::new(publisher), answers);
     let rollout = Arc::clone(rollout);
     Ok(Some(Deliver {
         store: Arc::clone(&ports.store),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use adapters::buses::Buses;
+use adapters::guarded::{Circuits, GuardedRegistry};
 use adapters::memory::{
     MemoryBus, MemoryOutbox, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig,
 };
@@ -20,7 +21,7 @@ use domain::ids::NodeId;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::{limits, node_id};
+use super::{breakers, limits, node_id};
 use crate::config::{Config, HistoryConfig, StoreKind};
 
 /// The parts that nodes share.
@@ -39,6 +40,7 @@ pub(super) struct Backends {
 /// What every part may ask for.
 pub(super) struct Surroundings<'a> {
     pub(super) node: NodeId,
+    pub(super) circuits: &'a Circuits,
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) entropy: &'a Arc<dyn Entropy>,
     pub(super) observer: &'a Arc<dyn Observer>,
@@ -87,10 +89,12 @@ impl Backends {
         )
         .await
         .with_context(|| format!("the database at {} cannot be used", database.place()))?;
+        let guard = breakers::of_the_store(breakers::POSTGRES, Arc::new(store), around);
         let bell = PgBus::start(&database, around.observer, (around.tasks, around.cancel));
         let mut buses = Buses::new(vec![Arc::new(MemoryBus::new()), Arc::new(bell)]);
         let (life, observer) = ((around.tasks, around.cancel), around.observer);
         let presence = Arc::new(PgRegistry::start(&database, around.node, observer, life)?);
+        let presence = Arc::new(GuardedRegistry::new(presence, Arc::clone(&guard.answers)));
         let mut registry: Arc<dyn Registry> = Arc::clone(&presence) as Arc<dyn Registry>;
         let mut probes: Vec<Arc<dyn Probe>> = Vec::new();
         let mut limiter = limits::own(around);
@@ -98,17 +102,20 @@ impl Backends {
             let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
             let hears = fast.hears();
             buses = buses.with_copies(Arc::new(fast), hears);
-            let fast = RedisRegistry::start(&server, around.node, observer, life);
+            let probe: Arc<dyn Probe> = Arc::new(RedisProbe::new(&server));
+            let answers = breakers::of_redis(&probe, around);
+            let fast = Arc::new(RedisRegistry::start(&server, around.node, observer, life));
+            let fast = GuardedRegistry::new(fast, Arc::clone(&answers));
             registry = Arc::new(Registries::new(Arc::new(fast), presence, Arc::clone(observer)));
-            limiter = limits::shared(&server, around);
-            probes.push(Arc::new(RedisProbe::new(&server)));
+            limiter = limits::shared(&server, answers, around);
+            probes.push(probe);
         }
         Ok(Self {
-            store: Arc::new(store),
+            settings: guard.settings(Arc::new(PgSettings::open(&database)?)),
+            outbox: guard.outbox(Arc::new(PgOutbox::open(&database)?)),
+            store: guard.store,
             bus: Arc::new(buses),
             registry,
-            settings: Arc::new(PgSettings::open(&database)?),
-            outbox: Arc::new(PgOutbox::open(&database)?),
             limiter,
             probes,
         })
@@ -179,8 +186,10 @@ pub(super) async fn change_settings(config: &Config) -> anyhow::Result<(ChangeSe
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let observer: Arc<dyn Observer> = Arc::new(Metrics::new()?);
+    let circuits = Circuits::new(Arc::clone(&clock), Arc::clone(&observer));
     let around = Surroundings {
         node: node_id(&*entropy),
+        circuits: &circuits,
         clock: &clock,
         entropy: &entropy,
         observer: &observer,

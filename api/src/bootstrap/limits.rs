@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
+use adapters::guarded::{Circuit, GuardedLimiter};
 use adapters::limiters::Limiters;
 use adapters::memory::MemoryLimiter;
 use adapters::redis::{RedisLimiter, Server};
 use application::limits::Limits;
 use application::ports::{Limiter, Observer};
 
-use super::Ports;
 use super::backends::Surroundings;
 use crate::config::Config;
-use crate::limits::LimitsFollower;
 
 /// Opens a limiter of this node alone.
 pub(super) fn own(around: &Surroundings<'_>) -> Arc<dyn Limiter> {
@@ -22,9 +21,10 @@ pub(super) fn own(around: &Surroundings<'_>) -> Arc<dyn Limiter> {
 }
 
 /// Opens the limiter that all nodes share in Redis, with this node's own behind it.
-pub(super) fn shared(server: &Server, around: &Surroundings<'_>) -> Arc<dyn Limiter> {
+pub(super) fn shared(server: &Server, answers: Arc<Circuit>, around: &Surroundings<'_>) -> Arc<dyn Limiter> {
+    let limiter = Arc::new(RedisLimiter::new(server, around.node));
     Limiters::start(
-        Arc::new(RedisLimiter::new(server, around.node)),
+        Arc::new(GuardedLimiter::new(limiter, answers)),
         own(around),
         Arc::clone(around.observer),
         (around.tasks, around.cancel),
@@ -39,9 +39,4 @@ pub(super) fn limits(
 ) -> Arc<Limits> {
     let limiter = config.limits.rate_limit_enabled.then_some(limiter);
     Arc::new(Limits::new(limiter, Arc::clone(observer)))
-}
-
-/// Wires what follows the limits in the settings.
-pub(super) fn follower(ports: &Ports) -> LimitsFollower {
-    LimitsFollower::new(Arc::clone(&ports.settings), Arc::clone(&ports.limits))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use adapters::buses::Buses;
+use adapters::guarded::GuardedRegistry;
 use adapters::memory::MemoryBus;
 use adapters::redis::{
     Own, RedisBus, RedisOutbox, RedisRegistry, RedisSettings, RedisStore, RedisStoreConfig, Server,
@@ -11,7 +12,7 @@ use anyhow::Context as _;
 use application::ports::{Entropy, Observer};
 
 use super::backends::{Backends, Surroundings, redis};
-use super::limits;
+use super::{breakers, limits};
 use crate::config::{Config, HistoryConfig};
 
 /// Opens everything in one Redis. A node hears itself through memory, and the others by copies.
@@ -24,13 +25,15 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
     let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
     let hears = fast.hears();
     let buses = Buses::new(vec![Arc::new(MemoryBus::new())]).with_copies(Arc::new(fast), hears);
+    let guard = breakers::of_the_store(breakers::REDIS, Arc::new(store), around);
+    let registry = Arc::new(RedisRegistry::start(&server, around.node, observer, life));
     Ok(Backends {
-        store: Arc::new(store),
+        settings: guard.settings(Arc::new(RedisSettings::new(&server))),
+        outbox: guard.outbox(Arc::new(outbox)),
+        limiter: limits::shared(&server, Arc::clone(&guard.answers), around),
+        registry: Arc::new(GuardedRegistry::new(registry, Arc::clone(&guard.answers))),
+        store: guard.store,
         bus: Arc::new(buses),
-        registry: Arc::new(RedisRegistry::start(&server, around.node, observer, life)),
-        settings: Arc::new(RedisSettings::new(&server)),
-        outbox: Arc::new(outbox),
-        limiter: limits::shared(&server, around),
         // Redis is the store itself.
         probes: Vec::new(),
     })

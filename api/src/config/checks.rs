@@ -34,10 +34,13 @@ impl Config {
                 session_warning: layers.get(&keys::SESSION_WARNING)?,
                 reconnect_per_second: u32::try_from(layers.get(&keys::RECONNECT_PER_SECOND)?)
                     .unwrap_or(u32::MAX),
+                handshakes: count(layers.get(&keys::HANDSHAKES)?),
+                handshake_queue: count(layers.get(&keys::HANDSHAKE_QUEUE)?),
             },
             heartbeat: heartbeat(layers)?,
             limits: LimitsConfig {
                 max_notification_bytes: count(layers.get(&keys::MAX_NOTIFICATION_BYTES)?),
+                request_bodies_max_bytes: count(layers.get(&keys::REQUEST_BODIES_MAX_BYTES)?),
                 rate_limit_enabled: layers.get(&keys::RATE_LIMIT_ENABLED)?,
             },
             ably: AblyConfig {

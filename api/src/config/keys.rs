@@ -144,10 +144,18 @@ keys! {
         /// How many clients may come back in a second. Each is told a moment of its own, spread so widely that no
         /// more than this many come at once.
         RECONNECT_PER_SECOND: u64 = value("2000"), Count(1..=1_000_000);
+        /// How many streams are opened at a time. Whoever comes beyond that waits for a moment, those who come back with
+        /// a cursor before those who are new: docs/resilience.md.
+        HANDSHAKES: u64 = value("256"), Count(1..=100_000);
+        /// How many wait for that. Whoever comes beyond is told when to come back.
+        HANDSHAKE_QUEUE: u64 = value("4096"), Count(0..=1_000_000);
     }
     "Limits" {
         /// The size of a notification as it is sent.
         MAX_NOTIFICATION_BYTES: u64 = value("32768"), Bytes(1_024..=1 << 20);
+        /// How much memory all request bodies together may take while they are read. Beyond it requests are answered
+        /// 503.
+        REQUEST_BODIES_MAX_BYTES: u64 = value("64MiB"), Bytes(4_194_304..=1 << 40);
         /// Whether requests are limited by person and by address.
         RATE_LIMIT_ENABLED: bool = value("true"), Flag;
     }

@@ -177,6 +177,10 @@ pub struct StreamsConfig {
     pub session_warning: Duration,
     /// `ARAUTO_RECONNECT_PER_SECOND`
     pub reconnect_per_second: u32,
+    /// `ARAUTO_HANDSHAKES`
+    pub handshakes: usize,
+    /// `ARAUTO_HANDSHAKE_QUEUE`
+    pub handshake_queue: usize,
 }
 
 /// Sizes and rates.
@@ -184,6 +188,8 @@ pub struct StreamsConfig {
 pub struct LimitsConfig {
     /// `ARAUTO_MAX_NOTIFICATION_BYTES`
     pub max_notification_bytes: usize,
+    /// `ARAUTO_REQUEST_BODIES_MAX_BYTES`
+    pub request_bodies_max_bytes: usize,
     /// `ARAUTO_RATE_LIMIT_ENABLED`
     pub rate_limit_enabled: bool,
 }

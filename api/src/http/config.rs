@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use domain::stream::ReconnectSpread;
 use ipnet::IpNet;
 use poem::http::Uri;
+
+use super::request::BodyBudget;
 
 /// What the HTTP edge is told by its configuration.
 #[derive(Debug, Clone)]
@@ -27,6 +30,12 @@ pub struct HttpConfig {
     pub request_timeout: Duration,
     /// Whether the node takes new work; false from the moment it begins to go.
     pub ready: Arc<AtomicBool>,
+    /// This node's id, as connection ids begin with it.
+    pub node: String,
+    /// How clients are spread when they come back.
+    pub spread: ReconnectSpread,
+    /// The memory of all bodies that are being read.
+    pub bodies: BodyBudget,
     /// The version of the program.
     pub version: &'static str,
 }
@@ -42,6 +51,9 @@ impl Default for HttpConfig {
             body_limits: BodyLimits::default(),
             request_timeout: Duration::from_secs(15),
             ready: Arc::new(AtomicBool::new(true)),
+            node: String::new(),
+            spread: ReconnectSpread::default(),
+            bodies: BodyBudget::default(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use application::ports::{Durability, Part, Reach, StreamsReport};
 use domain::cursor::Cursor;
@@ -21,13 +20,15 @@ use super::problem::{CREDENTIALS, Kind, Outcome, causes};
 use super::request::{FromTexts, MaybeCaller, Named, once};
 use super::schema::CursorText;
 use super::{Group, Services, schema};
+use crate::upkeep::STORE_ANSWERS_WITHIN;
 
-/// A store that takes longer to say where it stands serves nobody.
-const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+mod details;
+
+use self::details::{Details, PartBody, PartDetails};
 
 causes! {
     Examining = [CREDENTIALS];
-    ExaminingPart = [&[Kind::NotFound]];
+    ExaminingPart = [CREDENTIALS, &[Kind::NotFound]];
 }
 
 /// How the service is.
@@ -62,15 +63,22 @@ impl HealthApi {
 
     /// How is the service?
     ///
-    /// The same verdict as `ready`, and what it is made of.
+    /// The same verdict as `ready`, and what it is made of; what the level is judged by is for administrators.
     #[oai(path = "/health", method = "get", operation_id = "health")]
-    async fn overview(&self, services: Data<&Arc<Services>>) -> Health<OverviewBody> {
+    async fn overview(
+        &self,
+        services: Data<&Arc<Services>>,
+        caller: MaybeCaller,
+    ) -> Outcome<Health<OverviewBody>, Examining> {
         let parts = Parts::of(&services).await;
+        let standing = services.degrade.standing();
         let body = OverviewBody {
             status: parts.status(),
+            level: standing.level().as_str().to_owned(),
             parts,
+            details: administers(&services, &caller).then(|| Details::from(&standing)),
         };
-        Health::new(body.status, &body)
+        Ok(Health::new(body.status, &body))
     }
 
     /// How are the streams of this node?
@@ -84,26 +92,34 @@ impl HealthApi {
     ) -> Outcome<Health<StreamsBody>, Examining> {
         let report = services.streams.report();
         let status = Status::up_if(report.tailing);
-        let administers = caller
-            .0
-            .is_some_and(|person| services.rights.matrix().administers(&person));
-        let details = administers.then(|| StreamsDetails::from(report));
+        let details = administers(&services, &caller).then(|| StreamsDetails::from(report));
         Ok(Health::new(status, &StreamsBody { status, details }))
     }
 
     /// How is a part that this service may depend on?
     ///
-    /// `disabled` where it is not configured.
+    /// `disabled` where it is not configured. Details are for administrators.
     #[oai(path = "/health/:part", method = "get", operation_id = "partHealth")]
     async fn part(
         &self,
         services: Data<&Arc<Services>>,
+        caller: MaybeCaller,
         /// `postgres`, `redis` or `ably`.
         part: Named<Part>,
-    ) -> Outcome<Health<HealthBody>, ExaminingPart> {
-        let status = part_of(&services, part.known("part")?).await;
-        Ok(Health::new(status, &HealthBody { status }))
+    ) -> Outcome<Health<PartBody>, ExaminingPart> {
+        let part = part.known("part")?;
+        let asked_at = services.clock.uptime();
+        let status = part_of(&services, part).await;
+        let took = services.clock.uptime().saturating_sub(asked_at);
+        let details =
+            administers(&services, &caller).then(|| PartDetails::of(&services, part, (status, took)));
+        Ok(Health::new(status, &PartBody { status, details }))
     }
+}
+
+fn administers(services: &Services, caller: &MaybeCaller) -> bool {
+    let person = caller.0.as_ref();
+    person.is_some_and(|person| services.rights.matrix().administers(person))
 }
 
 async fn store(services: &Services) -> Status {
@@ -153,8 +169,13 @@ pub(crate) struct HealthBody {
 pub(crate) struct OverviewBody {
     /// `up` if every part is, `degraded` while others stand in for one, else `down`.
     status: Status,
+    /// How hard this node is pressed: `normal`, `light`, `moderate`, `severe` or `critical`. It takes work on every one.
+    level: String,
     /// What that is made of.
     parts: Parts,
+    /// For administrators alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
 }
 
 /// What the service's health is made of.

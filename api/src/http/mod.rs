@@ -34,11 +34,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use application::ably_tokens::AblyTokens;
+use application::availability::Availability;
+use application::degrade::Degrade;
 use application::deliveries::AdministerDeliveries;
 use application::explain::Explain;
 use application::inbox::Inbox;
 use application::limits::Limits;
-use application::ports::{Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
+use application::ports::{Breakers, Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
@@ -60,6 +62,7 @@ use self::edge::{Edge, Methods};
 use self::problem::Problem;
 pub(crate) use self::publish::parse_moment;
 pub use self::publish::read_draft;
+pub use self::request::BodyBudget;
 pub use self::socket::{SocketOpening, Sockets};
 pub use self::socket_calls::SocketCalls;
 
@@ -110,6 +113,12 @@ pub struct Services {
     pub streams: Arc<dyn Streams>,
     /// The store, for health.
     pub store: Arc<dyn Store>,
+    /// The circuit breakers of this node.
+    pub breakers: Arc<dyn Breakers>,
+    /// The level of this node, for health.
+    pub degrade: Arc<Degrade>,
+    /// Of each minute, whether the service was there.
+    pub availability: Arc<Availability>,
     /// What is connected beside the store, for health.
     pub probes: Vec<Arc<dyn Probe>>,
     /// Writes what goes to streams.
@@ -138,7 +147,7 @@ pub(crate) enum Group {
     /// Live delivery: event streams, the WebSocket, tickets, and catching up; tokens for Ably.
     #[oai(rename = "streams")]
     Streams,
-    /// For administrators alone: the rollout of Ably and its kill switch.
+    /// For administrators alone: the rollout of Ably and its kill switch, circuit breakers, availability.
     #[oai(rename = "administration")]
     Administration,
     /// How the service is.

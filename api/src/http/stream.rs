@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use application::boundary::{Panicked, bounded_now};
 use application::error::Error;
 use application::limits::Limited;
-use application::ports::{Format, Message, Outgoing, Selection, Subscription};
+use application::ports::{Format, Message, Observer, Outgoing, Selection, Subscription};
 use application::subscribe::{CHANNELS_MAX, StreamRequest, SubscribeError};
 use bytes::Bytes;
 use domain::capability::Principal;
 use domain::channel::Channel;
-use domain::stream::{CloseReason, Jitter, ReconnectSpread, Resume};
+use domain::stream::{CloseReason, Jitter, Resume};
 use futures_core::Stream;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::web::Data;
@@ -138,7 +139,10 @@ async fn open(
     request: StreamRequest,
 ) -> Result<StreamAnswer, Problem> {
     match services.subscribe.run(principal, request).await {
-        Ok(subscription) => Ok(StreamAnswer::Open(Frames(subscription))),
+        Ok(subscription) => Ok(StreamAnswer::Open(Frames {
+            subscription,
+            observer: Arc::clone(&services.observer),
+        })),
         Err(SubscribeError::Later { reason, after }) => Ok(closing(services, reason, after)),
         Err(SubscribeError::Request(Error::Store(_) | Error::Unavailable { .. })) => Ok(later(services)),
         Err(SubscribeError::Request(error)) => Err(error.into()),
@@ -149,7 +153,7 @@ async fn open(
 fn later(services: &Services) -> StreamAnswer {
     let jitter = Jitter::from_bits(services.entropy.bits());
     let connections = services.streams.report().connections;
-    let after = ReconnectSpread::default().delay(connections, jitter);
+    let after = services.config.spread.delay(connections, jitter);
     closing(services, CloseReason::Overloaded, after)
 }
 
@@ -209,7 +213,11 @@ impl ApiResponse for StreamAnswer {
 }
 
 /// The frames of an open stream. Each is shared with other streams where it can be, and nothing is held here.
-pub(crate) struct Frames(Box<dyn Subscription>);
+/// One that panics ends: its client comes back with what it got last.
+pub(crate) struct Frames {
+    subscription: Box<dyn Subscription>,
+    observer: Arc<dyn Observer>,
+}
 
 /// A comment: proxies and kernels see that the stream lives, scripts see nothing.
 const KEEP_ALIVE: Bytes = Bytes::from_static(b":\n\n");
@@ -218,7 +226,12 @@ impl Stream for Frames {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        let next = ready!(self.0.poll_next(context));
+        let frames = &mut *self;
+        let poll = || frames.subscription.poll_next(context);
+        let next = match bounded_now(&*frames.observer, "stream", poll) {
+            Ok(poll) => ready!(poll),
+            Err(Panicked(_)) => None,
+        };
         Poll::Ready(next.map(|outgoing| {
             Ok(match outgoing {
                 Outgoing::Frame(frame) => frame,

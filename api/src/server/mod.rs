@@ -19,6 +19,7 @@ mod socket;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -238,8 +239,15 @@ impl<E: Endpoint + 'static> Door<E> {
         // A socket that takes both families shows IPv4 peers in IPv6 notation; networks are compared in their own.
         let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
         let counted = self.connections.0.token();
-        self.tasks
-            .spawn(connection::serve(&self.shared, stream, remote, counted));
+        let observer = Arc::clone(&self.observer);
+        let serve = connection::serve(&self.shared, stream, remote, counted);
+        // Without a block of its own, which would hold the task twice.
+        let serve = AssertUnwindSafe(serve).catch_unwind().map(move |ended| {
+            if ended.is_err() {
+                observer.saw(&Observation::Panicked("connection"));
+            }
+        });
+        self.tasks.spawn(serve);
     }
 
     fn turn_away(&mut self, stream: TcpStream) {

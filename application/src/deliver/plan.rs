@@ -13,6 +13,7 @@ use domain::rollout::{Person, Rollout};
 use domain::time::Timestamp;
 
 use super::Deliver;
+use crate::boundary::{Panicked, bounded};
 use crate::ports::{ReadError, StoreError, TokenHolder};
 
 /// Events that are planned in one step.
@@ -51,8 +52,10 @@ impl Deliver {
                 } else {
                     Planned::All
                 };
-                let deliveries = self.deliveries(&page.events).await?;
-                self.move_on(Some(from), to, deliveries, planned).await
+                match bounded(&*self.observer, "plan", self.deliveries(&page.events)).await {
+                    Ok(deliveries) => self.move_on(Some(from), to, deliveries?, planned).await,
+                    Err(Panicked(_)) => self.plan_one(from, &page.events).await,
+                }
             }
             Err(ReadError::Expired { head } | ReadError::EpochChanged { head }) => {
                 tracing::warn!(%from, to = %head.cursor, "events are left to the streams: their history is gone");
@@ -61,6 +64,27 @@ impl Deliver {
             }
             Err(ReadError::Store(error)) => Err(error),
         }
+    }
+
+    /// Plans the first event of a stretch alone. One that cannot be planned is left to the streams, so that it holds
+    /// nobody else up.
+    async fn plan_one(&self, from: Cursor, events: &[std::sync::Arc<Event>]) -> Result<Planned, StoreError> {
+        let first = &events[..events.len().min(1)];
+        let Some(event) = first.first() else {
+            return Ok(Planned::All);
+        };
+        let to = Cursor {
+            position: event.position,
+            ..from
+        };
+        let deliveries = match bounded(&*self.observer, "plan", self.deliveries(first)).await {
+            Ok(deliveries) => deliveries?,
+            Err(Panicked(_)) => {
+                tracing::error!(cursor = %to, "an event is left to the streams: it cannot be planned");
+                Vec::new()
+            }
+        };
+        self.move_on(Some(from), to, deliveries, Planned::Some).await
     }
 
     /// Whether there is nobody to plan for, so that it need not be done at once.

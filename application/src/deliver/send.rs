@@ -13,6 +13,7 @@ use domain::transport::Reason;
 use futures_util::future::join_all;
 
 use super::Deliver;
+use crate::boundary::{Panicked, bounded};
 use crate::ports::{DeliveryRow, Observation, Parcel, ReadError, StoreError};
 
 /// Channels that are looked at in one step.
@@ -22,6 +23,8 @@ const BATCH_MAX: usize = 100;
 /// Whoever sends says within this time how it went: a batch is two requests at most, each of 15 s at most.
 const TERM: Duration = Duration::from_secs(60);
 const RETRY: RetryPolicy = RetryPolicy::ABLY;
+/// The code of a dead delivery that was never sent: its event cannot be written. No code of Ably's is that low.
+const POISON: u32 = 1;
 
 /// What one pass over all channels came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +46,8 @@ impl Pass {
 enum Content {
     Parcel(Parcel),
     Gone(Withdrawal),
+    /// It cannot be written: trying again would fail again, and hold its channel up for ever.
+    Poison,
 }
 
 /// A delivery that this node has leased.
@@ -81,7 +86,11 @@ impl Deliver {
                     };
                     settled.extend(self.settle(&with(&row, leased), lease, &held, now));
                 }
-                Ok((leased, lease)) => match self.content(&row, epoch, now).await? {
+                Ok((leased, lease)) => match self.content_or_poison(&row, epoch, now).await? {
+                    Content::Poison => {
+                        let refused = Outcome::Refused { code: POISON };
+                        settled.extend(self.settle(&with(&row, leased), lease, &refused, now));
+                    }
                     Content::Parcel(parcel) => leasing.push(Leased {
                         row: with(&row, leased),
                         lease,
@@ -179,6 +188,21 @@ impl Deliver {
             self.observer.saw(&Observation::DeliveryEnded(status));
         }
         Ok(())
+    }
+
+    async fn content_or_poison(
+        &self,
+        row: &DeliveryRow,
+        epoch: Epoch,
+        now: Timestamp,
+    ) -> Result<Content, StoreError> {
+        match bounded(&*self.observer, "delivery", self.content(row, epoch, now)).await {
+            Ok(content) => content,
+            Err(Panicked(_)) => {
+                tracing::error!(cursor = %row.cursor, "a delivery is dead: its event cannot be written");
+                Ok(Content::Poison)
+            }
+        }
     }
 
     /// Reads what is to be sent, at the last moment: what was retracted or has expired is not.

@@ -1,6 +1,7 @@
 //! What the use cases need from the world. Adapters implement these; `bootstrap` chooses them.
 
 mod ably;
+mod breakers;
 mod bus;
 mod limiter;
 mod outbox;
@@ -13,9 +14,11 @@ mod streams;
 mod surroundings;
 mod tokens;
 mod transport;
+mod vitals;
 mod wire;
 
 pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
+pub use breakers::{BreakerReport, Breakers, CallFailure};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
 pub use limiter::{BUDGETS_MAX, Budget, Limiter, LimiterUnavailable, Reach};
 pub use outbox::{Backlog, DeliveryPage, DeliveryRow, Outbox, TokenHolder};
@@ -34,6 +37,7 @@ pub use streams::{
 pub use surroundings::{Clock, Entropy, Exposition, Ids, Observation, Observer, Sanitizer, Seal};
 pub use tokens::{Mint, TokenError, Tokens};
 pub use transport::{Parcel, Transport};
+pub use vitals::Vitals;
 pub use wire::{Encoder, Format, Message, Ready, Rendered};
 
 #[cfg(feature = "testing")]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use domain::breaker::BreakerState;
+use domain::degrade::{Level, Signals};
 use domain::ids::NotificationId;
 use domain::time::Timestamp;
 
@@ -45,7 +47,7 @@ pub trait Seal: Send + Sync {
 }
 
 /// Something that operators count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Observation {
     /// Notifications were accepted, with this many events.
     Published {
@@ -89,6 +91,24 @@ pub enum Observation {
     Degraded(&'static str),
     /// A part that others stood in for serves again; its name.
     Recovered(&'static str),
+    /// A circuit breaker does something else with calls from now on.
+    Breaker {
+        /// Its name.
+        name: &'static str,
+        /// What it does.
+        state: BreakerState,
+    },
+    /// The level of this node was judged.
+    Level {
+        /// The level in force.
+        level: Level,
+        /// What was measured.
+        signals: Signals,
+    },
+    /// Something panicked within a boundary; its name.
+    Panicked(&'static str),
+    /// A circuit breaker refused a call; its name.
+    BreakerRefused(&'static str),
     /// Somebody asked too often.
     Limited {
         /// The name of what for.

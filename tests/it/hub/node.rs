@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use adapters::hub::{Hub, HubConfig, HubParts};
 use adapters::memory::{MemoryBus, MemoryRegistry, MemoryStore, MemoryStoreConfig};
+use application::admission::{Admission, AdmissionBounds};
 use application::inbox::Inbox;
 use application::ports::{Encoder, Format, Message, Rendered};
 use application::publish::{Publish, Submission};
@@ -86,6 +87,7 @@ impl Node {
             clock: clock.clone(),
             entropy: entropy.clone(),
             observer: Arc::new(Unobserved),
+            load: Arc::default(),
         };
         let config = HubConfig {
             ring_bytes_max: size.ring_bytes,
@@ -118,6 +120,16 @@ impl Node {
                 observer: Arc::new(Unobserved),
                 streams_per_user_max: size.streams_per_user,
             }),
+            admission: Arc::new(Admission::new(
+                Arc::default(),
+                (clock.clone(), entropy.clone()),
+                Arc::new(Unobserved),
+                AdmissionBounds {
+                    at_once: 64,
+                    waiting: 1_000,
+                    spread: ReconnectSpread::default(),
+                },
+            )),
             rights: rights.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -135,6 +147,7 @@ impl Node {
                 rights: rights.clone(),
             },
             replay: Replay {
+                load: Arc::default(),
                 store: store.clone(),
                 rights: rights.clone(),
                 entropy,

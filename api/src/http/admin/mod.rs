@@ -2,16 +2,32 @@
 //! capability matrix in force; a test asks each of them as everybody else.
 
 mod administrator;
+mod availability;
+mod breakers;
 mod deliveries;
 mod explain;
 mod rollout;
 mod rollout_body;
 
 pub(crate) use self::administrator::{ADMINISTRATOR, Administrator};
+use self::availability::AvailabilityApi;
+use self::breakers::BreakersApi;
 use self::deliveries::DeliveriesApi;
 use self::explain::ExplainApi;
 use self::rollout::RolloutApi;
 
 /// Every group of addresses for administrators. One member of the service's own: a tuple of them has sixteen at most.
-pub(crate) type AdminApi = (RolloutApi, DeliveriesApi, ExplainApi);
-pub(crate) const ADMIN_API: AdminApi = (RolloutApi, DeliveriesApi, ExplainApi);
+pub(crate) type AdminApi = (
+    RolloutApi,
+    DeliveriesApi,
+    ExplainApi,
+    BreakersApi,
+    AvailabilityApi,
+);
+pub(crate) const ADMIN_API: AdminApi = (
+    RolloutApi,
+    DeliveriesApi,
+    ExplainApi,
+    BreakersApi,
+    AvailabilityApi,
+);

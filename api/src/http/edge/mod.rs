@@ -6,12 +6,11 @@ mod methods;
 mod origins;
 mod request_id;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use application::boundary::{Panicked, bounded};
 use application::ports::Observation;
-use futures_util::FutureExt as _;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, Request, Response, Result};
 use tokio::time::timeout;
@@ -62,7 +61,11 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         request.set_data(told);
         // Streams answer at once and go on afterwards; whatever takes longer hangs on somebody who does not answer.
         let limit = self.services.config.request_timeout;
-        let answer = timeout(limit, AssertUnwindSafe(self.inner.call(request)).catch_unwind()).await;
+        let answer = timeout(
+            limit,
+            bounded(&*self.services.observer, "request", self.inner.call(request)),
+        )
+        .await;
         let problem = match answer {
             Ok(Ok(Ok(response))) => return response,
             Ok(Ok(Err(error))) => {
@@ -73,8 +76,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
                 }
                 return response;
             }
-            // The panic hook has logged where it happened.
-            Ok(Err(_panic)) => Problem::new(Kind::InternalError, "the request could not be answered"),
+            Ok(Err(Panicked(_))) => Problem::new(Kind::InternalError, "the request could not be answered"),
             Err(_elapsed) => Problem::new(Kind::Unavailable, "the request was not answered in time")
                 .retry_after(TIMED_OUT_RETRY_AFTER),
         };

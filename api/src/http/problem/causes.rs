@@ -57,6 +57,7 @@ pub(crate) const JSON_BODY: &[Kind] = &[
     Kind::InvalidRequest,
     Kind::BodyTooLarge,
     Kind::UnsupportedMediaType,
+    Kind::CapacityReached,
 ];
 
 /// What every operation that needs the store can answer.

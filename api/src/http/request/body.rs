@@ -9,9 +9,13 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use super::budget::Share;
 use super::object::Object;
 use crate::http::problem::{Kind, Problem};
 use crate::http::{BodyLimits, services_of};
+
+/// Most bodies are smaller.
+const AT_FIRST: usize = 8 * 1024;
 
 /// An object that a request's body holds.
 pub(crate) trait RequestBody: Type + DeserializeOwned {
@@ -52,8 +56,11 @@ impl<'a, T: RequestBody> ApiExtractor<'a> for JsonBody<T> {
         body: &mut poem::RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        let limit = T::limit(&services_of(request)?.config.body_limits);
-        let bytes = read(request.headers(), body.take()?, limit).await?;
+        let services = services_of(request)?;
+        let limit = T::limit(&services.config.body_limits);
+        // Given back when the text has been read: what it says takes less.
+        let mut share = services.config.bodies.share(&services.observer);
+        let bytes = read(request.headers(), body.take()?, limit, &mut share).await?;
         if bytes.is_empty() && !T::REQUIRED {
             return Ok(Self(parse(b"{}")?));
         }
@@ -63,7 +70,12 @@ impl<'a, T: RequestBody> ApiExtractor<'a> for JsonBody<T> {
 }
 
 /// Reads a body, and stops as soon as it is known to be too large.
-async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    share: &mut Share<'_>,
+) -> Result<Vec<u8>, Problem> {
     let too_large = || {
         Problem::new(
             Kind::BodyTooLarge,
@@ -77,13 +89,15 @@ async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, 
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    let mut bytes = Vec::with_capacity(announced.unwrap_or(0));
+    // What is only announced takes nothing yet.
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(AT_FIRST));
     let mut chunks = Box::pin(body.into_bytes_stream());
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::new(Kind::InvalidRequest, "the body broke off"))?;
         if bytes.len() + chunk.len() > limit {
             return Err(too_large());
         }
+        share.take(chunk.len())?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
@@ -174,9 +188,14 @@ fn join(path: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use application::ports::Observer;
+    use application::testing::Unobserved;
     use poem::http::StatusCode;
     use serde::Deserialize;
 
+    use super::super::budget::BodyBudget;
     use super::*;
 
     #[derive(Debug, Deserialize)]
@@ -287,10 +306,16 @@ mod tests {
         }
     }
 
+    async fn read_alone(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+        let observer: Arc<dyn Observer> = Arc::new(Unobserved);
+        let budget = BodyBudget::default();
+        read(headers, body, 10_000, &mut budget.share(&observer)).await
+    }
+
     #[tokio::test]
     async fn a_body_that_never_ends_is_cut_off_at_its_limit() {
         let endless = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 1_000]));
-        let problem = read(&HeaderMap::new(), Body::from_bytes_stream(endless), 10_000)
+        let problem = read_alone(&HeaderMap::new(), Body::from_bytes_stream(endless))
             .await
             .unwrap_err();
         assert_eq!(problem.kind(), Kind::BodyTooLarge);
@@ -304,11 +329,11 @@ mod tests {
             futures_util::stream::poll_fn(|_| -> std::task::Poll<Option<std::io::Result<Vec<u8>>>> {
                 unreachable!("nothing is read")
             });
-        let problem = read(&headers, Body::from_bytes_stream(unread), 10_000)
+        let problem = read_alone(&headers, Body::from_bytes_stream(unread))
             .await
             .unwrap_err();
         assert_eq!(problem.kind(), Kind::BodyTooLarge);
-        let exact = read(&HeaderMap::new(), Body::from_vec(vec![0; 10_000]), 10_000)
+        let exact = read_alone(&HeaderMap::new(), Body::from_vec(vec![0; 10_000]))
             .await
             .unwrap();
         assert_eq!(exact.len(), 10_000);

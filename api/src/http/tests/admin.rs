@@ -433,3 +433,41 @@ async fn a_change_of_which_nodes_could_not_be_told_says_so() {
     assert!(reply.text.contains("the settings were written"), "{}", reply.text);
     assert_eq!(show(&client).await["share"], 5);
 }
+
+#[tokio::test]
+async fn a_breaker_is_opened_and_reset_by_hand_on_the_node_that_answers() {
+    let mut world = world().0;
+    world.config.node = "00c0ffee".to_owned();
+    let client = world.serve();
+    let list = async || {
+        admin(&client, Method::GET, "/v1/admin/breakers")
+            .send()
+            .await
+            .json()
+    };
+    let breaker = |state: &str| {
+        json!({
+            "name": "postgres", "state": state, "retry_after_ms": null, "since": "2026-01-01T00:00:00.000Z",
+            "opened": 1, "refused": 2, "latency_ms": 3, "last_failure": null,
+        })
+    };
+    assert_eq!(
+        list().await,
+        json!({ "node": "00c0ffee", "breakers": [breaker("closed")] })
+    );
+    let switch = async |address: &str| admin(&client, Method::POST, address).send().await;
+    let opened = switch("/v1/admin/breakers/postgres/open").await;
+    assert_eq!(
+        (opened.status.as_u16(), opened.json()),
+        (200, breaker("forced_open"))
+    );
+    assert_eq!(list().await["breakers"][0]["state"], "forced_open");
+    let reset = switch("/v1/admin/breakers/postgres/reset").await;
+    assert_eq!((reset.status.as_u16(), reset.json()), (200, breaker("closed")));
+    for unknown in ["mysql", "POSTGRES", "..", "a%2Fb"] {
+        for verb in ["open", "reset"] {
+            let address = format!("/v1/admin/breakers/{unknown}/{verb}");
+            switch(&address).await.refuses(404, "not-found");
+        }
+    }
+}

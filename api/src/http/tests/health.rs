@@ -24,14 +24,16 @@ fn well() -> World {
     world
 }
 
+pub(super) const fn unavailable() -> StoreError {
+    StoreError::Unavailable {
+        retry_after: Duration::from_secs(1),
+    }
+}
+
 fn away() -> World {
     let mut world = World::new();
     world.store.expect_durability().return_const(Durability::Postgres);
-    world.store.expect_head().returning(|| {
-        Err(StoreError::Unavailable {
-            retry_after: Duration::from_secs(1),
-        })
-    });
+    world.store.expect_head().returning(|| Err(unavailable()));
     world
 }
 
@@ -50,7 +52,7 @@ async fn a_node_that_is_well_says_so() {
         json!({ "node": "up", "store": "up", "streams": "up", "redis": "disabled", "limits": "disabled" });
     assert_eq!(
         client.get("/health").send().await.json(),
-        json!({ "status": "up", "parts": parts })
+        json!({ "status": "up", "level": "normal", "parts": parts })
     );
     for part in ["postgres", "redis", "ably"] {
         let reply = client.get(&format!("/health/{part}")).send().await;

@@ -3,6 +3,7 @@
 mod ably;
 mod admin;
 mod conformance;
+mod degrade;
 mod deliveries;
 mod explain;
 mod headers;

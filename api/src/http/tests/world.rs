@@ -6,14 +6,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use application::ably_tokens::{AblyTokens, Limit};
+use application::admission::{Admission, AdmissionBounds};
+use application::availability::Availability;
+use application::degrade::Degrade;
 use application::deliveries::AdministerDeliveries;
 use application::explain::Explain;
 use application::inbox::Inbox;
 use application::limits::{Limits, Rules};
+use application::load::Load;
 use application::ports::{
-    AblySigner, Bus, Limiter, MockBus, MockOutbox, MockRegistry, MockSettings, MockStore, MockTransport,
-    OpenError, OpenStream, Outbox, Outgoing, Probe, Sanitizer, Seal, Settings, Store, Streams, StreamsReport,
-    Subscription, TokenError, Tokens, Transport, Unsubscribed,
+    AblySigner, BreakerReport, Breakers, Bus, Limiter, MockBus, MockOutbox, MockRegistry, MockSettings,
+    MockStore, MockTransport, OpenError, OpenStream, Outbox, Outgoing, Probe, Sanitizer, Seal, Settings,
+    Store, Streams, StreamsReport, Subscription, TokenError, Tokens, Transport, Unsubscribed, Vitals,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -32,6 +36,7 @@ use domain::breaker::BreakerState;
 use domain::capability::{Matrix, Principal, Role};
 use domain::cohort::Salt;
 use domain::cursor::{Cursor, Epoch, Position};
+use domain::degrade::Signals;
 use domain::ids::{ConnectionId, NodeId, UserId};
 use domain::policy::Health;
 use domain::rollout::Rollout;
@@ -48,6 +53,9 @@ pub(crate) struct World {
     pub(super) store: MockStore,
     pub(super) registry: MockRegistry,
     pub(super) probes: Vec<Arc<dyn Probe>>,
+    pub(super) breakers: Arc<FakeBreakers>,
+    pub(super) load: Arc<Load>,
+    pub(super) signals: Signals,
     pub(super) ably: Option<Arc<dyn AblySigner>>,
     pub(super) outbox: MockOutbox,
     /// What the breaker in front of Ably says; `None` where there is no Ably to publish to.
@@ -81,6 +89,9 @@ impl World {
             store: MockStore::new(),
             registry,
             probes: Vec::new(),
+            breakers: Arc::default(),
+            load: Arc::default(),
+            signals: Signals::default(),
             ably: None,
             outbox: MockOutbox::new(),
             breaker: None,
@@ -98,6 +109,11 @@ impl World {
     }
 
     pub(super) fn serve(self) -> Client {
+        self.serve_with_degrade().0
+    }
+
+    /// The same, with what judges the level.
+    pub(super) fn serve_with_degrade(self) -> (Client, Arc<Degrade>) {
         let mut bus = MockBus::new();
         bus.expect_announce().returning(|_| ());
         let bus: Arc<dyn Bus> = Arc::new(bus);
@@ -120,6 +136,7 @@ impl World {
             entropy: Arc::clone(&entropy),
             observer: observer.clone(),
         });
+        let load = self.load;
         let ably_tokens = self.ably.map(|signer| {
             AblyTokens::new(
                 Arc::clone(&rights),
@@ -129,7 +146,16 @@ impl World {
                 Limit::Enforced,
             )
         });
-        Client::new(Services {
+        let degrade = Arc::new(Degrade {
+            vitals: Arc::new(Feels(self.signals)),
+            breakers: self.breakers.clone(),
+            streams: Arc::clone(&streams),
+            load: Arc::clone(&load),
+            clock: Arc::clone(&clock),
+            observer: observer.clone(),
+            standing: Mutex::default(),
+        });
+        let client = Client::new(Services {
             limits: limits(self.limiter, self.rules),
             settings: change_settings(Arc::new(self.limit_settings), &store, &bus),
             publish: Publish {
@@ -154,6 +180,7 @@ impl World {
                 rights: Arc::clone(&rights),
             }),
             replay: Replay {
+                load: Arc::clone(&load),
                 store: Arc::clone(&store),
                 rights: Arc::clone(&rights),
                 entropy: Arc::clone(&entropy),
@@ -168,6 +195,16 @@ impl World {
                     observer: observer.clone(),
                     streams_per_user_max: 5,
                 }),
+                admission: Arc::new(Admission::new(
+                    Arc::clone(&load),
+                    (Arc::clone(&clock), Arc::clone(&entropy)),
+                    observer.clone(),
+                    AdmissionBounds {
+                        at_once: 64,
+                        waiting: 1_000,
+                        spread: domain::stream::ReconnectSpread::default(),
+                    },
+                )),
                 rights: Arc::clone(&rights),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
@@ -192,7 +229,7 @@ impl World {
             transport,
             deliveries: AdministerDeliveries { outbox },
             rollout: AdministerRollout {
-                change: change_settings(self.settings, &store, &bus),
+                change: change_settings(self.settings.clone(), &store, &bus),
                 format: self.shelf,
                 in_force: Arc::default(),
                 clock: Arc::clone(&clock),
@@ -205,13 +242,17 @@ impl World {
             streams,
             store,
             probes: self.probes,
+            degrade: Arc::clone(&degrade),
+            availability: Arc::new(Availability::new(self.settings.clone(), Arc::clone(&clock))),
+            breakers: self.breakers,
             encoder,
             clock,
             entropy,
             observer,
             metrics: Arc::new(|| "arauto_up 1\n".to_owned()),
             config: self.config,
-        })
+        });
+        (client, degrade)
     }
 }
 
@@ -314,6 +355,53 @@ impl Seal for Hex {
         let digits: Vec<&[u8]> = hex.as_bytes().chunks(2).collect();
         let byte = |pair: &&[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         digits.iter().map(byte).collect()
+    }
+}
+
+/// A process that feels what a test wants.
+struct Feels(Signals);
+
+impl Vitals for Feels {
+    fn measure(&self) -> Signals {
+        self.0
+    }
+}
+
+/// One breaker, `postgres`.
+pub(super) struct FakeBreakers(Mutex<BreakerState>);
+
+impl Default for FakeBreakers {
+    fn default() -> Self {
+        Self(Mutex::new(BreakerState::Closed))
+    }
+}
+
+impl FakeBreakers {
+    pub(super) fn set(&self, state: BreakerState) -> BreakerReport {
+        *self.0.lock().unwrap() = state;
+        self.list().remove(0)
+    }
+}
+
+impl Breakers for FakeBreakers {
+    fn list(&self) -> Vec<BreakerReport> {
+        vec![BreakerReport {
+            name: "postgres",
+            state: *self.0.lock().unwrap(),
+            since: SimClock::START,
+            opened: 1,
+            refused: 2,
+            latency: Some(Duration::from_millis(3)),
+            last_failure: None,
+        }]
+    }
+
+    fn force_open(&self, name: &str) -> Option<BreakerReport> {
+        (name == "postgres").then(|| self.set(BreakerState::ForcedOpen))
+    }
+
+    fn reset(&self, name: &str) -> Option<BreakerReport> {
+        (name == "postgres").then(|| self.set(BreakerState::Closed))
     }
 }
 

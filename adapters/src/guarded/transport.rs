@@ -1,106 +1,25 @@
-//! A circuit breaker around whatever crosses a network: while it is open, nobody waits for an answer that will not
-//! come.
+//! A pushed transport behind a circuit breaker.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use application::ports::{Clock, Parcel, Transport};
+use application::ports::{Parcel, Transport};
 use async_trait::async_trait;
-use domain::breaker::{Breaker, BreakerPolicy, BreakerState, CallOutcome, Permit, Refused};
+use domain::breaker::{BreakerState, CallOutcome, Refused};
 use domain::outbox::Outcome;
 use domain::transport::{Reason, Transport as Kind};
 
-/// A breaker that many calls share.
-struct Guard {
-    /// Never held across an await. Taken out and put back: it is a value.
-    breaker: Mutex<Option<Breaker>>,
-    policy: BreakerPolicy,
-    clock: Arc<dyn Clock>,
-}
-
-impl Guard {
-    fn new(policy: BreakerPolicy, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            breaker: Mutex::default(),
-            policy,
-            clock,
-        }
-    }
-
-    fn with<T>(&self, change: impl FnOnce(Breaker) -> (Breaker, T)) -> T {
-        let mut kept = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        let breaker = kept.take().unwrap_or_else(|| Breaker::new(self.policy));
-        let (breaker, answer) = change(breaker);
-        *kept = Some(breaker);
-        answer
-    }
-
-    fn state(&self) -> BreakerState {
-        let now = self.clock.now();
-        self.with(|breaker| {
-            let state = breaker.state(now);
-            (breaker, state)
-        })
-    }
-
-    fn permit(self: &Arc<Self>) -> Result<Call, Refused> {
-        let now = self.clock.now();
-        let permit = self.with(|breaker| breaker.before(now))?;
-        Ok(Call {
-            guard: Arc::clone(self),
-            permit: Some(permit),
-        })
-    }
-}
-
-/// A permitted call. One that is dropped was given up by its caller.
-struct Call {
-    guard: Arc<Guard>,
-    permit: Option<Permit>,
-}
-
-impl Call {
-    fn over(mut self, outcome: CallOutcome) {
-        self.tell(outcome);
-    }
-
-    fn tell(&mut self, outcome: CallOutcome) {
-        if let Some(permit) = self.permit.take() {
-            let now = self.guard.clock.now();
-            let before = self.guard.state();
-            self.guard
-                .with(|breaker| (breaker.after(permit, outcome, now), ()));
-            let state = self.guard.state();
-            if before.as_str() != state.as_str() {
-                tracing::warn!(
-                    part = "ably",
-                    before = before.as_str(),
-                    state = state.as_str(),
-                    "circuit breaker"
-                );
-            }
-        }
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        self.tell(CallOutcome::Abandoned);
-    }
-}
+use super::circuit::Circuit;
 
 /// A transport behind a circuit breaker. What it holds back is [`Outcome::Held`].
 pub struct GuardedTransport {
     inner: Arc<dyn Transport>,
-    guard: Arc<Guard>,
+    answers: Arc<Circuit>,
 }
 
 impl GuardedTransport {
     /// Stands in front of a transport.
-    pub fn new(inner: Arc<dyn Transport>, policy: BreakerPolicy, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            inner,
-            guard: Arc::new(Guard::new(policy, clock)),
-        }
+    pub fn new(inner: Arc<dyn Transport>, answers: Arc<Circuit>) -> Self {
+        Self { inner, answers }
     }
 }
 
@@ -111,11 +30,11 @@ impl Transport for GuardedTransport {
     }
 
     fn breaker(&self) -> BreakerState {
-        self.guard.state()
+        self.answers.state()
     }
 
     async fn deliver(&self, batch: &[Parcel]) -> Vec<Outcome> {
-        let call = match self.guard.permit() {
+        let call = match self.answers.permit("deliver") {
             Ok(call) => call,
             Err(Refused { retry_after }) => {
                 let by = Reason::BreakerOpen;
@@ -139,7 +58,8 @@ mod tests {
     use std::time::Duration;
 
     use application::ports::MockTransport;
-    use application::testing::SimClock;
+    use application::testing::{SimClock, Unobserved};
+    use domain::breaker::BreakerPolicy;
     use domain::channel::Channel;
 
     use super::*;
@@ -152,7 +72,9 @@ mod tests {
         inner
             .expect_deliver()
             .returning(move |_| vec![outcomes.next().expect("the breaker lets this call through")]);
-        let guarded = GuardedTransport::new(Arc::new(inner), BreakerPolicy::ABLY, clock.clone());
+        let around = (clock.clone() as _, Arc::new(Unobserved) as _);
+        let circuit = Circuit::new("ably", BreakerPolicy::ABLY, around, Vec::new());
+        let guarded = GuardedTransport::new(Arc::new(inner), Arc::new(circuit));
         (guarded, clock)
     }
 
