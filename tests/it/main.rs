@@ -6,6 +6,7 @@
     reason = "a test says what is wrong by ending"
 )]
 
+mod ably_admin;
 mod ably_delivery;
 mod ably_faults;
 mod ably_smoke;
