@@ -8,14 +8,18 @@ use std::time::Duration;
 use adapters::memory::{MemoryOutbox, MemoryStore, MemoryStoreConfig};
 use api::wire::WireEncoder;
 use application::deliver::{Deliver, Pass, Planned};
-use application::ports::{Acceptance, Outbox, Parcel, Store, TokenHolder, Transport};
+use application::ports::{
+    Acceptance, Encoder, Format, Message, Outbox, Parcel, Rendered, Store, TokenHolder, Transport,
+};
 use application::testing::{SeededEntropy, SimClock, Unobserved};
 use async_trait::async_trait;
+use bytes::Bytes;
 use domain::breaker::BreakerState;
 use domain::channel::Channel;
 use domain::cohort::Share;
-use domain::cursor::Position;
+use domain::cursor::{Epoch, Position};
 use domain::delivery::{DeliveryPlan, Due};
+use domain::event::{Change, Event};
 use domain::ids::NotificationId;
 use domain::notification::{Content, Notification, NotificationType, Priority};
 use domain::outbox::{DeadReason, Outcome, Status};
@@ -68,6 +72,26 @@ impl Transport for Scripted {
             .iter()
             .map(|parcel| answer(parcel).unwrap_or(Outcome::Accepted))
             .collect()
+    }
+}
+
+/// Writes everything but one notification.
+struct Stumbling(NotificationId);
+
+impl Encoder for Stumbling {
+    fn encode(&self, format: Format, message: &Message<'_>) -> Bytes {
+        WireEncoder.encode(format, message)
+    }
+
+    fn render(&self, epoch: Epoch, event: &Event) -> Option<Rendered> {
+        let poison =
+            matches!(&event.change, Change::Published { notification, .. } if notification.id == self.0);
+        assert!(!poison, "planted");
+        WireEncoder.render(epoch, event)
+    }
+
+    fn notification_bytes(&self, notification: &Notification) -> usize {
+        WireEncoder.notification_bytes(notification)
     }
 }
 
@@ -395,4 +419,22 @@ async fn what_a_dead_node_was_sending_is_sent_again_by_another_when_its_lease_is
         run(&other).await;
     }
     assert_eq!(world.sent(&unit("norte")), ["1", "1", "2"]);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_written_is_a_dead_delivery_and_holds_nobody_up() {
+    let world = World::everybody().await;
+    let channel = Channel::System;
+    let (poison, first) = world.publish(&channel).await;
+    let (_, second) = world.publish(&channel).await;
+    let node = Deliver {
+        encoder: Arc::new(Stumbling(poison)),
+        ..world.node(1)
+    };
+    while node.plan().await.unwrap() == Planned::Some {}
+    while node.send().await.unwrap().moved() {}
+    let dead = Status::Dead(DeadReason::Refused { code: 1 });
+    assert_eq!(world.status(first).await, Some(dead));
+    assert_eq!(world.status(second).await, Some(Status::Done));
+    assert_eq!(world.sent(&channel), ["2"]);
 }
