@@ -41,7 +41,7 @@ impl Traffic {
         Self {
             inner,
             failed: AtomicU64::new(0),
-            classes: Default::default(),
+            classes: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 

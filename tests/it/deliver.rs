@@ -9,15 +9,18 @@ use adapters::memory::{MemoryOutbox, MemoryStore, MemoryStoreConfig};
 use api::wire::WireEncoder;
 use application::deliver::{Deliver, Pass, Planned};
 use application::ports::{
-    Acceptance, Backlog, DeliveryPage, DeliveryRow, Outbox, Parcel, Store, StoreError, TokenHolder, Transport,
+    Acceptance, Backlog, DeliveryPage, DeliveryRow, Encoder, Format, Message, Outbox, Parcel, Rendered,
+    Store, StoreError, TokenHolder, Transport,
 };
 use application::testing::{SeededEntropy, SimClock, Unobserved};
 use async_trait::async_trait;
+use bytes::Bytes;
 use domain::breaker::BreakerState;
 use domain::channel::Channel;
 use domain::cohort::Share;
-use domain::cursor::{Cursor, Position};
+use domain::cursor::{Cursor, Epoch, Position};
 use domain::delivery::{DeliveryPlan, Due};
+use domain::event::{Change, Event};
 use domain::ids::{NotificationId, UserId};
 use domain::notification::{Content, Notification, NotificationType, Priority};
 use domain::outbox::{DeadReason, Delivery, Outcome, Status};
@@ -70,6 +73,26 @@ impl Transport for Scripted {
             .iter()
             .map(|parcel| answer(parcel).unwrap_or(Outcome::Accepted))
             .collect()
+    }
+}
+
+/// Writes everything but one notification.
+struct Stumbling(NotificationId);
+
+impl Encoder for Stumbling {
+    fn encode(&self, format: Format, message: &Message<'_>) -> Bytes {
+        WireEncoder.encode(format, message)
+    }
+
+    fn render(&self, epoch: Epoch, event: &Event) -> Option<Rendered> {
+        let poison =
+            matches!(&event.change, Change::Published { notification, .. } if notification.id == self.0);
+        assert!(!poison, "planted");
+        WireEncoder.render(epoch, event)
+    }
+
+    fn notification_bytes(&self, notification: &Notification) -> usize {
+        WireEncoder.notification_bytes(notification)
     }
 }
 
@@ -466,4 +489,22 @@ async fn a_short_page_does_not_hide_the_channels_behind_it() {
     assert_eq!(node.plan().await, Ok(Planned::All));
     let pass = node.send().await.unwrap();
     assert_eq!((pass.sent, pass.ended), (channels.len(), channels.len()));
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_written_is_a_dead_delivery_and_holds_nobody_up() {
+    let world = World::everybody().await;
+    let channel = Channel::System;
+    let (poison, first) = world.publish(&channel).await;
+    let (_, second) = world.publish(&channel).await;
+    let node = Deliver {
+        encoder: Arc::new(Stumbling(poison)),
+        ..world.node(1)
+    };
+    while node.plan().await.unwrap() == Planned::Some {}
+    while node.send().await.unwrap().moved() {}
+    let dead = Status::Dead(DeadReason::Refused { code: 1 });
+    assert_eq!(world.status(first).await, Some(dead));
+    assert_eq!(world.status(second).await, Some(Status::Done));
+    assert_eq!(world.sent(&channel), ["2"]);
 }

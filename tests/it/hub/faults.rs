@@ -39,6 +39,7 @@ pub(super) struct FaultyStore {
     fault: Fault,
     reads: AtomicUsize,
     away: AtomicBool,
+    panics: AtomicBool,
 }
 
 impl FaultyStore {
@@ -48,12 +49,18 @@ impl FaultyStore {
             fault,
             reads: 0.into(),
             away: false.into(),
+            panics: false.into(),
         }
     }
 
     /// How often a connection was served from here.
     pub(super) fn reads(&self) -> usize {
         self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Has it panic whenever it is asked where the log stands, or no longer.
+    pub(super) fn set_panics(&self, panics: bool) {
+        self.panics.store(panics, Ordering::Relaxed);
     }
 
     /// Lets the store vanish, or come back.
@@ -133,6 +140,7 @@ impl Store for FaultyStore {
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
+        assert!(!self.panics.load(Ordering::Relaxed), "planted");
         self.present()?;
         self.inner.head().await
     }

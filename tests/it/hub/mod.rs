@@ -3,6 +3,7 @@
 mod checker;
 mod faults;
 mod node;
+mod panics;
 mod property;
 mod streams;
 mod world;

@@ -1,13 +1,14 @@
 //! A node without its edge: hub, store, bus and use cases, under simulated time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use adapters::hub::{Hub, HubConfig, HubParts};
 use adapters::memory::{MemoryBus, MemoryRegistry, MemoryStore, MemoryStoreConfig};
 use application::admission::{Admission, AdmissionBounds};
 use application::inbox::Inbox;
-use application::ports::{Encoder, Format, Message, Rendered};
+use application::ports::{Encoder, Format, Message, Observation, Observer, Rendered};
 use application::publish::{Publish, Submission};
 use application::replay::Replay;
 use application::retract::Retract;
@@ -18,7 +19,7 @@ use application::testing::{CountingIds, SeededEntropy, SimClock, Unobserved};
 use bytes::Bytes;
 use domain::capability::{Matrix, Principal, Role};
 use domain::cursor::Epoch;
-use domain::event::Event;
+use domain::event::{Change, Event};
 use domain::heartbeat::PaceLimits;
 use domain::ids::{NodeId, NotificationId};
 use domain::notification::{Draft, DraftFields, Notification};
@@ -62,6 +63,7 @@ pub(super) struct Node {
     pub(super) renew: Renew,
     tasks: TaskTracker,
     cancel: CancellationToken,
+    panics: Arc<Panics>,
 }
 
 impl Node {
@@ -78,6 +80,7 @@ impl Node {
         let registry = Arc::new(MemoryRegistry::new(clock.clone(), Arc::new(Unobserved)));
         let rights = Arc::new(Rights::new(Matrix::default_roles()));
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let panics = Arc::new(Panics::default());
         let parts = HubParts {
             store: store.clone(),
             bus: bus.clone(),
@@ -86,7 +89,7 @@ impl Node {
             encoder: Arc::new(PlainEncoder),
             clock: clock.clone(),
             entropy: entropy.clone(),
-            observer: Arc::new(Unobserved),
+            observer: panics.clone(),
             load: Arc::default(),
         };
         let config = HubConfig {
@@ -168,6 +171,7 @@ impl Node {
             subscribe,
             tasks,
             cancel,
+            panics,
         };
         node.settle().await;
         node
@@ -193,8 +197,22 @@ impl Node {
             title: "t".into(),
             ..fields
         };
+        self.publish_titled(fields).await
+    }
+
+    /// The same with a title of its own.
+    pub(super) async fn publish_titled(&self, fields: DraftFields) -> NotificationId {
+        let fields = DraftFields {
+            kind: "t".into(),
+            ..fields
+        };
         let submission = Submission::try_new(Draft::check(fields).unwrap(), None).unwrap();
         self.publish.one(&service(), submission).await.unwrap().receipt.id
+    }
+
+    /// How often something panicked within its boundary.
+    pub(super) fn panics(&self) -> usize {
+        self.panics.0.load(Ordering::SeqCst)
     }
 
     pub(super) async fn stop(self) {
@@ -206,6 +224,25 @@ impl Node {
 
 pub(super) fn service() -> Principal {
     Principal::new("back-end".parse().unwrap(), [Role::new("SERVICE")])
+}
+
+/// The title of a notification that cannot be written.
+pub(super) const POISON: &str = "poison";
+
+fn is_poison(event: &Event) -> bool {
+    matches!(&event.change, Change::Published { notification, .. } if *notification.content.title == *POISON)
+}
+
+/// Counts what panicked.
+#[derive(Default)]
+struct Panics(AtomicUsize);
+
+impl Observer for Panics {
+    fn saw(&self, observation: &Observation) {
+        if let Observation::Panicked(_) = observation {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 /// Writes messages so that a test reads them back; what they look like on the wire is another test's business.
@@ -224,6 +261,7 @@ impl Encoder for PlainEncoder {
                     ready.channels.len()
                 )
             }
+            Message::Event(_, event) if is_poison(event) => panic!("planted"),
             Message::Event(epoch, event) => format!("event {epoch}-{}", event.position),
             Message::Heartbeat { cursor, sequence, .. } => format!("beat {cursor} {sequence}"),
             Message::Reset(reset) => {

@@ -20,7 +20,7 @@ async fn node() -> Node {
     Node::start(&Size::default(), Fault::None).await
 }
 
-fn person(user: &str, units: &[&str]) -> Principal {
+pub(super) fn person(user: &str, units: &[&str]) -> Principal {
     Principal::new(user.parse().unwrap(), [Role::new("TECNICO")])
         .with_memberships(units.iter().map(|unit| unit.parse().unwrap()).collect(), vec![])
         .unwrap()
@@ -35,13 +35,13 @@ fn request(resume: Resume) -> StreamRequest {
     }
 }
 
-struct Stream {
+pub(super) struct Stream {
     subscription: Box<dyn Subscription>,
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Stream {
-    async fn open(node: &Node, person: Principal, resume: Resume) -> Self {
+    pub(super) async fn open(node: &Node, person: Principal, resume: Resume) -> Self {
         Self::open_with(node, person, request(resume)).await
     }
 
@@ -62,7 +62,7 @@ impl Stream {
     }
 
     /// Takes everything that is there, without the `retry` that differs each time.
-    fn take(&mut self) -> Vec<String> {
+    pub(super) fn take(&mut self) -> Vec<String> {
         let mut taken = Vec::new();
         loop {
             match self

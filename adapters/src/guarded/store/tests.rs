@@ -202,9 +202,31 @@ async fn a_question_that_hangs_is_given_up_and_a_write_never_is() {
 }
 
 #[tokio::test]
-async fn a_person_is_met_behind_the_breaker_too() {
+async fn what_came_to_nothing_does_not_speak_for_a_store_that_takes_nothing() {
     let mut inner = MockStore::new();
-    inner.expect_meet().returning(|_| Ok(()));
+    inner.expect_accept().times(5).returning(|_| Err(away()));
+    // The first visit was long ago, and nothing is due: neither is written.
+    inner.expect_meet().times(5).returning(|_| Ok(()));
+    let nothing = Promoted {
+        published: 0,
+        expired: 0,
+        next_due: None,
+    };
+    inner
+        .expect_promote()
+        .times(5)
+        .returning(move |_| Ok(written(nothing)));
+    let scene = scene(inner);
     let user: UserId = "u-1".parse().unwrap();
-    assert!(scene(inner).store.meet(&user).await.is_ok());
+    for _ in 0..5 {
+        assert!(scene.store.meet(&user).await.is_ok());
+        assert!(scene.store.promote(1).await.is_ok());
+        assert!(scene.store.accept(Vec::new()).await.is_err());
+    }
+    assert!(matches!(
+        state_of(&scene, "postgres-writes"),
+        BreakerState::Open { .. }
+    ));
+    assert!(scene.store.meet(&user).await.is_err());
+    assert!(scene.store.promote(1).await.is_err());
 }
