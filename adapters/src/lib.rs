@@ -21,4 +21,4 @@ pub mod sanitize;
 pub mod seal;
 pub mod system;
 
-pub use record::RolloutJson;
+pub use record::{BlocksJson, RevocationsJson, RolloutJson};

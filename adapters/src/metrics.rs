@@ -1,6 +1,7 @@
 //! Metrics, counted in memory and written in the Prometheus text format.
 
 mod ably;
+mod security;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use prometheus::{
 };
 
 use self::ably::Ably;
+use self::security::Security;
 
 /// Most answers take a millisecond or two; the last bucket is beyond every deadline of ours.
 const REQUEST_SECONDS: [f64; 13] = [
@@ -53,6 +55,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_duration: HistogramVec,
     ably: Ably,
+    security: Security,
     hub: Hub,
 }
 
@@ -154,6 +157,7 @@ impl Metrics {
                     &["class"],
                 ),
             )?,
+            security: Security::new(r)?,
             ably: Ably::new(r)?,
             hub: Hub::new(r)?,
             registry,
@@ -191,12 +195,17 @@ impl Observer for Metrics {
             }
             Observation::TokenRefused(reason) => count(&self.tokens_refused, reason),
             Observation::AblyTokenIssued(form) => count(&self.ably.tokens, form),
+            Observation::AblyRevoked(outcome) => count(&self.ably.revocations, outcome),
             Observation::AblyTokenRefused(reason) => count(&self.ably.tokens_refused, reason),
             Observation::Pushed { outcome, took } => {
                 count(&self.ably.publishes, outcome);
                 self.ably.publish_duration.observe(took.as_secs_f64());
             }
             Observation::DeliveryEnded(status) => count(&self.ably.deliveries_ended, status),
+            Observation::Audited { .. }
+            | Observation::AuditLate
+            | Observation::Suspicious(_)
+            | Observation::Blocked(_) => self.security.saw(observation),
             Observation::Pruned { events } => self.pruned_events.inc_by(wide(events)),
             Observation::Request { status, duration } => {
                 let (class, name) = status_names(status);

@@ -7,7 +7,9 @@
 #![warn(missing_docs)]
 
 pub mod ably_tokens;
+pub mod abuse;
 mod announce;
+pub mod audit;
 pub mod deliver;
 pub mod error;
 pub mod housekeeping;
@@ -18,6 +20,7 @@ pub mod ports;
 pub mod publish;
 pub mod replay;
 pub mod retract;
+pub mod revocations;
 pub mod rights;
 pub mod rollout;
 pub mod room;

@@ -8,8 +8,10 @@
 
 mod ably_delivery;
 mod ably_standin;
+mod abuse;
 mod accept_loop;
 mod architecture;
+mod audit;
 mod autobahn;
 mod bad_input;
 mod chores;
@@ -25,6 +27,7 @@ mod limits;
 mod outages;
 mod outside;
 mod redis_alone;
+mod revocation;
 mod rolling;
 mod rollout;
 mod servers;

@@ -7,6 +7,7 @@ use super::{MetricsError, REQUEST_SECONDS, counters, registered};
 pub(super) struct Ably {
     pub(super) tokens: IntCounterVec,
     pub(super) tokens_refused: IntCounterVec,
+    pub(super) revocations: IntCounterVec,
     pub(super) publishes: IntCounterVec,
     pub(super) publish_duration: Histogram,
     pub(super) deliveries_ended: IntCounterVec,
@@ -26,6 +27,12 @@ impl Ably {
                 "ably_tokens_refused_total",
                 "Tokens for Ably refused, by reason.",
                 "reason",
+            )?,
+            revocations: counters(
+                r,
+                "ably_revocations_total",
+                "Times that Ably was told of revoked tokens, by what it came to.",
+                "outcome",
             )?,
             publishes: counters(
                 r,

@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use adapters::buses::Buses;
 use adapters::memory::{
-    MemoryBus, MemoryOutbox, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig,
+    MemoryAudit, MemoryBus, MemoryOutbox, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig,
 };
 use adapters::metrics::Metrics;
 use adapters::postgres::{
-    Database, PgBus, PgOutbox, PgRegistry, PgSettings, PgStore, PgStoreConfig, migrate,
+    Database, PgAudit, PgBus, PgOutbox, PgRegistry, PgSettings, PgStore, PgStoreConfig, migrate,
 };
 use adapters::redis::{Own, RedisBus, RedisProbe, RedisRegistry, Server};
 use adapters::registries::Registries;
 use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::{Context as _, bail};
-use application::ports::{Bus, Clock, Entropy, Limiter, Observer, Outbox, Probe, Registry, Settings, Store};
+use application::ports::{
+    Audit, Bus, Clock, Entropy, Limiter, Observer, Outbox, Probe, Registry, Settings, Store,
+};
 use application::settings::ChangeSettings;
 use domain::ids::NodeId;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -31,6 +33,7 @@ pub(super) struct Backends {
     pub(super) settings: Arc<dyn Settings>,
     /// What became of events over pushed transports.
     pub(super) outbox: Arc<dyn Outbox>,
+    pub(super) audit: Arc<dyn Audit>,
     pub(super) limiter: Arc<dyn Limiter>,
     /// What is connected beside the store, and could be done without.
     pub(super) probes: Vec<Arc<dyn Probe>>,
@@ -70,6 +73,7 @@ impl Backends {
             )),
             settings: Arc::new(MemorySettings::default()),
             outbox: Arc::new(MemoryOutbox::new(Arc::clone(around.clock))),
+            audit: Arc::new(MemoryAudit::default()),
             limiter: limits::own(around),
             probes: Vec::new(),
         }
@@ -109,6 +113,7 @@ impl Backends {
             registry,
             settings: Arc::new(PgSettings::open(&database)?),
             outbox: Arc::new(PgOutbox::open(&database)?),
+            audit: Arc::new(PgAudit::open(&database)?),
             limiter,
             probes,
         })

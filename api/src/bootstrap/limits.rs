@@ -5,6 +5,7 @@ use std::sync::Arc;
 use adapters::limiters::Limiters;
 use adapters::memory::MemoryLimiter;
 use adapters::redis::{RedisLimiter, Server};
+use application::abuse::BlocksInForce;
 use application::limits::Limits;
 use application::ports::{Limiter, Observer};
 use application::settings::ChangeSettings;
@@ -37,9 +38,10 @@ pub(super) fn limits(
     config: &Config,
     limiter: Arc<dyn Limiter>,
     observer: &Arc<dyn Observer>,
+    blocks: &Arc<BlocksInForce>,
 ) -> Arc<Limits> {
     let limiter = config.limits.rate_limit_enabled.then_some(limiter);
-    Arc::new(Limits::new(limiter, Arc::clone(observer)))
+    Arc::new(Limits::new(limiter, Arc::clone(observer)).and_blocks(Arc::clone(blocks)))
 }
 
 /// Wires what follows the limits in the settings.

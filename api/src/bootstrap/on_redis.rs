@@ -5,7 +5,8 @@ use std::sync::Arc;
 use adapters::buses::Buses;
 use adapters::memory::MemoryBus;
 use adapters::redis::{
-    Own, RedisBus, RedisOutbox, RedisRegistry, RedisSettings, RedisStore, RedisStoreConfig, Server,
+    Own, RedisAudit, RedisBus, RedisOutbox, RedisRegistry, RedisSettings, RedisStore, RedisStoreConfig,
+    Server,
 };
 use anyhow::Context as _;
 use application::ports::{Entropy, Observer};
@@ -30,6 +31,7 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
         registry: Arc::new(RedisRegistry::start(&server, around.node, observer, life)),
         settings: Arc::new(RedisSettings::new(&server)),
         outbox: Arc::new(outbox),
+        audit: Arc::new(RedisAudit::new(&server)),
         limiter: limits::shared(&server, around),
         // Redis is the store itself.
         probes: Vec::new(),

@@ -33,12 +33,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use application::ably_tokens::AblyTokens;
+use application::abuse::{AdministerBlocks, Watch};
+use application::audit::Recorder;
 use application::inbox::Inbox;
 use application::limits::Limits;
-use application::ports::{Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
+use application::ports::{Audit, Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
+use application::revocations::RevokeTokens;
 use application::rights::Rights;
 use application::rollout::AdministerRollout;
 use application::settings::ChangeSettings;
@@ -86,6 +89,16 @@ pub struct Services {
     pub settings: ChangeSettings,
     /// Issues tokens for Ably, where that is configured.
     pub ably_tokens: Option<AblyTokens>,
+    /// Lists, adds and lifts blocks.
+    pub blocks: Arc<AdministerBlocks>,
+    /// Sees attempts at what somebody has no right to.
+    pub watch: Arc<Watch>,
+    /// The audit trail.
+    pub audit: Arc<dyn Audit>,
+    /// What writes it.
+    pub recorder: Recorder,
+    /// Takes tokens back.
+    pub revocations: RevokeTokens,
     /// Shows and changes the rollout of Ably.
     pub rollout: AdministerRollout,
     /// Takes each WebSocket over.
@@ -128,7 +141,7 @@ pub(crate) enum Group {
     /// Live delivery: event streams, the WebSocket, tickets, and catching up; tokens for Ably.
     #[oai(rename = "streams")]
     Streams,
-    /// For administrators alone: the rollout of Ably and its kill switch.
+    /// For administrators alone: the rollout of Ably and its kill switch, and tokens that are taken back.
     #[oai(rename = "administration")]
     Administration,
     /// How the service is.
@@ -148,7 +161,7 @@ type Groups = (
     ably::AblyApi,
     connections::ConnectionsApi,
     replay::ReplayApi,
-    admin::RolloutApi,
+    admin::AdminApi,
     health::HealthApi,
     metrics::MetricsApi,
     limits::LimitsApi,
@@ -170,7 +183,7 @@ impl Api {
             ably::AblyApi,
             connections::ConnectionsApi,
             replay::ReplayApi,
-            admin::RolloutApi,
+            admin::ADMIN_API,
             health::HealthApi,
             metrics::MetricsApi,
             limits::LimitsApi,

@@ -10,6 +10,7 @@ use domain::channel::Channel;
 use domain::cursor::Cursor;
 use domain::ids::{ID_MAX_CHARS, NotificationId};
 use domain::notification::{BODY_MAX_CHARS, LINK_MAX_CHARS, Priority, TITLE_MAX_CHARS, TYPE_MAX_CHARS};
+use domain::revocation::TOKEN_ID_MAX_CHARS;
 use domain::rollout::WHY_MAX_CHARS;
 use domain::time::Timestamp;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
@@ -113,6 +114,14 @@ scalars! {
     };
     /// The name of a transport.
     TransportText(String) = one_of_texts(["ably", "sse"]);
+    /// A token's own id, its `jti`.
+    TokenIdText(String) = MetaSchema {
+        min_length: Some(1),
+        max_length: Some(TOKEN_ID_MAX_CHARS),
+        ..MetaSchema::new("string")
+    };
+    /// Who is shut out.
+    SuspectText(String) = suspect();
     /// Why an operator did something.
     WhyText(String) = MetaSchema {
         min_length: Some(1),
@@ -127,6 +136,13 @@ scalars! {
 /// Describes a notification's id.
 pub(crate) fn notification_id() -> MetaSchema {
     MetaSchema::new_with_format("string", "uuid")
+}
+
+/// Describes who is shut out.
+pub(crate) fn suspect() -> MetaSchema {
+    patterned(&format!(
+        "^(user:[A-Za-z0-9_-]{{1,{ID_MAX_CHARS}}}|address:[0-9a-fA-F:.]{{1,45}})$"
+    ))
 }
 
 /// Describes a stream's id.

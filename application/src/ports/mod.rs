@@ -1,11 +1,14 @@
 //! What the use cases need from the world. Adapters implement these; `bootstrap` chooses them.
 
 mod ably;
+mod audit;
+mod blocks;
 mod bus;
 mod limiter;
 mod outbox;
 mod probe;
 mod registry;
+mod revocations;
 mod rollout;
 mod settings;
 mod store;
@@ -15,12 +18,17 @@ mod tokens;
 mod transport;
 mod wire;
 
-pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
+pub use ably::{
+    AblyFormat, AblyGrant, AblyRevoker, AblySigner, AblyTarget, AblyToken, AblyTokenError, AblyTokenRequest,
+};
+pub use audit::{Audit, AuditError, AuditPage, AuditQuery, Batch, Hash, Kept, Link, Sealed, Trail};
+pub use blocks::{BlocksFormat, UnreadableBlocks};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
 pub use limiter::{BUDGETS_MAX, Budget, Limiter, LimiterUnavailable, Reach};
 pub use outbox::{Backlog, DeliveryPage, DeliveryRow, Outbox, TokenHolder};
 pub use probe::{NotServing, Part, Probe};
 pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
+pub use revocations::{RevocationsFormat, UnreadableRevocations};
 pub use rollout::{RolloutFormat, UnreadableRollout};
 pub use settings::{Document, Settings, SettingsError, Version};
 pub use store::{
@@ -38,7 +46,7 @@ pub use wire::{Encoder, Format, Message, Ready, Rendered};
 
 #[cfg(feature = "testing")]
 pub use self::{
-    ably::MockAblySigner, bus::MockBus, limiter::MockLimiter, outbox::MockOutbox, probe::MockProbe,
-    registry::MockRegistry, settings::MockSettings, store::MockStore, tokens::MockTokens,
-    transport::MockTransport,
+    ably::MockAblyRevoker, ably::MockAblySigner, audit::MockAudit, bus::MockBus, limiter::MockLimiter,
+    outbox::MockOutbox, probe::MockProbe, registry::MockRegistry, settings::MockSettings, store::MockStore,
+    tokens::MockTokens, transport::MockTransport,
 };

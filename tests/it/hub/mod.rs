@@ -4,5 +4,6 @@ mod checker;
 mod faults;
 mod node;
 mod property;
+mod revocation;
 mod streams;
 mod world;

@@ -10,6 +10,7 @@ use application::ports::{Encoder, Format, Message, Rendered};
 use application::publish::{Publish, Submission};
 use application::replay::Replay;
 use application::retract::Retract;
+use application::revocations::RevocationsInForce;
 use application::rights::Rights;
 use application::room::Room;
 use application::subscribe::{Renew, Subscribe};
@@ -52,6 +53,7 @@ pub(super) struct Node {
     pub(super) bus: Arc<LossyBus>,
     pub(super) registry: Arc<MemoryRegistry>,
     pub(super) rights: Arc<Rights>,
+    pub(super) revocations: Arc<RevocationsInForce>,
     pub(super) hub: Arc<Hub>,
     pub(super) publish: Publish,
     pub(super) retract: Retract,
@@ -76,12 +78,14 @@ impl Node {
         let bus = Arc::new(LossyBus::new(Arc::new(MemoryBus::new())));
         let registry = Arc::new(MemoryRegistry::new(clock.clone(), Arc::new(Unobserved)));
         let rights = Arc::new(Rights::new(Matrix::default_roles()));
+        let revocations = Arc::new(RevocationsInForce::new(clock.clone()));
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let parts = HubParts {
             store: store.clone(),
             bus: bus.clone(),
             registry: registry.clone(),
             rights: rights.clone(),
+            revocations: revocations.clone(),
             encoder: Arc::new(PlainEncoder),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -124,6 +128,7 @@ impl Node {
             node: NodeId(1),
         };
         let node = Self {
+            revocations,
             retract: Retract {
                 store: store.clone(),
                 bus: bus.clone(),

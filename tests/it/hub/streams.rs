@@ -16,17 +16,17 @@ use domain::stream::{CloseReason, Resume};
 use super::faults::Fault;
 use super::node::{Node, Size};
 
-async fn node() -> Node {
+pub(super) async fn node() -> Node {
     Node::start(&Size::default(), Fault::None).await
 }
 
-fn person(user: &str, units: &[&str]) -> Principal {
+pub(super) fn person(user: &str, units: &[&str]) -> Principal {
     Principal::new(user.parse().unwrap(), [Role::new("TECNICO")])
         .with_memberships(units.iter().map(|unit| unit.parse().unwrap()).collect(), vec![])
         .unwrap()
 }
 
-fn request(resume: Resume) -> StreamRequest {
+pub(super) fn request(resume: Resume) -> StreamRequest {
     StreamRequest {
         selection: Selection::Default,
         resume,
@@ -35,17 +35,17 @@ fn request(resume: Resume) -> StreamRequest {
     }
 }
 
-struct Stream {
+pub(super) struct Stream {
     subscription: Box<dyn Subscription>,
     ended: bool,
 }
 
 impl Stream {
-    async fn open(node: &Node, person: Principal, resume: Resume) -> Self {
+    pub(super) async fn open(node: &Node, person: Principal, resume: Resume) -> Self {
         Self::open_with(node, person, request(resume)).await
     }
 
-    async fn open_with(node: &Node, person: Principal, request: StreamRequest) -> Self {
+    pub(super) async fn open_with(node: &Node, person: Principal, request: StreamRequest) -> Self {
         let subscription = node
             .subscribe
             .run(Arc::new(person), request)
@@ -57,12 +57,12 @@ impl Stream {
         }
     }
 
-    fn id(&self) -> ConnectionId {
+    pub(super) fn id(&self) -> ConnectionId {
         self.subscription.connection()
     }
 
     /// Takes everything that is there, without the `retry` that differs each time.
-    fn take(&mut self) -> Vec<String> {
+    pub(super) fn take(&mut self) -> Vec<String> {
         let mut taken = Vec::new();
         loop {
             match self

@@ -6,16 +6,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use application::ably_tokens::{AblyTokens, Limit};
+use application::abuse::{AdministerBlocks, Alarm, BlocksInForce, detector};
+use application::audit::recorder;
 use application::inbox::Inbox;
 use application::limits::{Limits, Rules};
 use application::ports::{
-    AblySigner, Bus, Limiter, MockBus, MockRegistry, MockSettings, MockStore, OpenError, OpenStream,
-    Outgoing, Probe, Sanitizer, Seal, Settings, Store, Streams, StreamsReport, Subscription, TokenError,
-    Tokens, Unsubscribed,
+    AblySigner, Audit, BlocksFormat, Bus, Limiter, MockAudit, MockBus, MockRegistry, MockSettings, MockStore,
+    OpenError, OpenStream, Outgoing, Probe, RevocationsFormat, Sanitizer, Seal, Settings, Store, Streams,
+    StreamsReport, Subscription, TokenError, Tokens, UnreadableBlocks, UnreadableRevocations, Unsubscribed,
 };
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
+use application::revocations::{RevocationsInForce, RevokeTokens};
 use application::rights::Rights;
 use application::rollout::AdministerRollout;
 use application::room::Room;
@@ -25,9 +28,12 @@ use application::testing::{CountingIds, Drawer, SeededEntropy, Shelf, SimClock, 
 use application::tickets::Tickets;
 use async_trait::async_trait;
 use bytes::Bytes;
+use domain::abuse::{Block, Blocks};
+use domain::audit::ChainId;
 use domain::capability::{Matrix, Principal, Role};
 use domain::cursor::{Cursor, Epoch, Position};
 use domain::ids::{ConnectionId, NodeId, UserId};
+use domain::revocation::Revocations;
 use domain::stream::CloseReason;
 use poem::http::StatusCode;
 use poem::{Request, Response};
@@ -49,6 +55,9 @@ pub(crate) struct World {
     pub(super) sockets: Arc<FakeSockets>,
     pub(super) clock: Arc<SimClock>,
     pub(super) settings: Arc<Drawer>,
+    pub(super) revocation_settings: Arc<Drawer>,
+    pub(super) audit: Arc<dyn Audit>,
+    pub(super) block_settings: Arc<Drawer>,
     pub(super) shelf: Arc<Shelf>,
     pub(super) config: HttpConfig,
 }
@@ -78,6 +87,9 @@ impl World {
             sockets: Arc::default(),
             clock: Arc::default(),
             settings: Arc::default(),
+            revocation_settings: Arc::default(),
+            audit: Arc::new(MockAudit::new()),
+            block_settings: Arc::default(),
             shelf: Arc::default(),
             config: HttpConfig::default(),
         }
@@ -95,6 +107,23 @@ impl World {
         let clock: Arc<dyn application::ports::Clock> = self.clock;
         let streams: Arc<dyn Streams> = self.streams;
         let observer = Arc::new(Unobserved);
+        let revocations = Arc::new(RevocationsInForce::new(Arc::clone(&clock)));
+        let limits = limits(self.limiter, self.rules);
+        let (recorder, _) = recorder(
+            ChainId(1),
+            self.audit.clone(),
+            Arc::clone(&clock),
+            observer.clone(),
+        );
+        let blocks = Arc::new(AdministerBlocks {
+            change: change_settings(self.block_settings, &store, &bus),
+            format: Arc::new(NoRevocations),
+            in_force: Arc::new(BlocksInForce::new(Arc::clone(&clock))),
+            clock: Arc::clone(&clock),
+            observer: observer.clone(),
+        });
+        let (limits_seen, blocks_seen) = (Arc::clone(&limits), Arc::clone(&blocks));
+        let (watch, _) = detector(limits_seen, blocks_seen, recorder.clone(), Arc::new(Unalarmed));
         let ably_tokens = self.ably.map(|signer| {
             AblyTokens::new(
                 Arc::clone(&rights),
@@ -105,7 +134,7 @@ impl World {
             )
         });
         Client::new(Services {
-            limits: limits(self.limiter, self.rules),
+            limits,
             settings: change_settings(Arc::new(self.limit_settings), &store, &bus),
             publish: Publish {
                 store: Arc::clone(&store),
@@ -157,8 +186,23 @@ impl World {
             tickets: Tickets {
                 seal: Arc::new(Hex),
                 registry: Arc::clone(&registry),
+                revocations: Arc::clone(&revocations),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
+            },
+            audit: self.audit,
+            recorder,
+            blocks,
+            watch: Arc::new(watch),
+            revocations: RevokeTokens {
+                change: change_settings(self.revocation_settings, &store, &bus),
+                format: Arc::new(NoRevocations),
+                in_force: revocations,
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+                observer: observer.clone(),
+                kept: Duration::from_secs(3_600),
+                outside: None,
             },
             ably_tokens,
             rollout: AdministerRollout {
@@ -232,6 +276,7 @@ impl Tokens for FakeTokens {
                 "foreign" => TokenError::UnknownKey,
                 "forged" => TokenError::BadSignature,
                 "expired" => TokenError::Expired,
+                "revoked" => TokenError::Revoked,
                 "early" => TokenError::NotYetValid,
                 "issuer" => TokenError::WrongIssuer,
                 "audience" => TokenError::WrongAudience,
@@ -245,6 +290,37 @@ impl Tokens for FakeTokens {
         principal.expires_at = SimClock::START.plus(Duration::from_secs(3_600));
         Ok(principal)
     }
+}
+
+/// Revocations that are counted as written, and never read back.
+struct NoRevocations;
+
+impl RevocationsFormat for NoRevocations {
+    fn read(&self, _: &str) -> Result<Revocations, UnreadableRevocations> {
+        Ok(Revocations::default())
+    }
+
+    fn write(&self, revocations: &Revocations) -> String {
+        revocations.all().len().to_string()
+    }
+}
+
+impl BlocksFormat for NoRevocations {
+    fn read(&self, _: &str) -> Result<Blocks, UnreadableBlocks> {
+        Ok(Blocks::default())
+    }
+
+    fn write(&self, blocks: &Blocks) -> String {
+        blocks.all().len().to_string()
+    }
+}
+
+/// Administrators who sleep.
+struct Unalarmed;
+
+#[async_trait]
+impl Alarm for Unalarmed {
+    async fn raise(&self, _: &[Block]) {}
 }
 
 struct FakeMint;
