@@ -22,4 +22,4 @@ pub mod seal;
 pub mod system;
 pub mod vitals;
 
-pub use record::RolloutJson;
+pub use record::{BlocksJson, RevocationsJson, RolloutJson};

@@ -3,6 +3,7 @@
 mod ably;
 mod breakers;
 mod load;
+mod security;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use prometheus::{
 use self::ably::Ably;
 use self::breakers::Breakers;
 use self::load::Load;
+use self::security::Security;
 
 /// Most answers take a millisecond or two; the last bucket is beyond every deadline of ours.
 const REQUEST_SECONDS: [f64; 13] = [
@@ -59,6 +61,7 @@ pub struct Metrics {
     ably: Ably,
     breakers: Breakers,
     load: Load,
+    security: Security,
     hub: Hub,
 }
 
@@ -160,6 +163,7 @@ impl Metrics {
                     &["class"],
                 ),
             )?,
+            security: Security::new(r)?,
             ably: Ably::new(r)?,
             breakers: Breakers::new(r)?,
             load: Load::new(r)?,
@@ -203,6 +207,7 @@ impl Observer for Metrics {
             }
             Observation::TokenRefused(reason) => count(&self.tokens_refused, reason),
             Observation::AblyTokenIssued(form) => count(&self.ably.tokens, form),
+            Observation::AblyRevoked(outcome) => count(&self.ably.revocations, outcome),
             Observation::AblyTokenRefused(reason) => count(&self.ably.tokens_refused, reason),
             Observation::TransportSelected {
                 transport,
@@ -219,6 +224,10 @@ impl Observer for Metrics {
                 self.ably.publish_duration.observe(took.as_secs_f64());
             }
             Observation::DeliveryEnded(status) => count(&self.ably.deliveries_ended, status),
+            Observation::Audited { .. }
+            | Observation::AuditLate
+            | Observation::Suspicious(_)
+            | Observation::Blocked(_) => self.security.saw(observation),
             Observation::Pruned { events } => self.pruned_events.inc_by(wide(events)),
             Observation::Request { status, duration } => {
                 let (class, name) = status_names(status);

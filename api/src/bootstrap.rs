@@ -1,11 +1,14 @@
 //! Wiring: which adapter stands behind which port. The only room that knows adapters.
 
 mod ably;
+mod abuse;
+mod audit;
 mod backends;
 mod breakers;
 mod commands;
 mod limits;
 mod on_redis;
+mod revocations;
 mod rollout;
 mod tokens;
 mod upkeep;
@@ -22,18 +25,20 @@ use adapters::seal::{AeadSeal, load_or_create_key};
 use adapters::system::{SystemClock, SystemEntropy, SystemIds};
 use adapters::vitals::Traffic;
 use anyhow::{Context as _, bail};
+use application::abuse::BlocksInForce;
 use application::deliveries::AdministerDeliveries;
 use application::explain::Explain;
 use application::housekeeping::Housekeeping;
 use application::inbox::Inbox;
 use application::limits::Limits;
 use application::ports::{
-    Breakers, Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe, Registry, Seal,
-    Settings, Store, Streams, Tokens,
+    Audit, Breakers, Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe, Registry,
+    Seal, Settings, Store, Streams, Tokens,
 };
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
+use application::revocations::{FollowRevocations, RevocationsInForce, Unrevoked};
 use application::rights::Rights;
 use application::room::Room;
 use application::settings::ChangeSettings;
@@ -44,6 +49,7 @@ use domain::ids::NodeId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::audit::verify_audit;
 use self::backends::{Backends, Surroundings};
 pub use self::commands::{begin_epoch, capabilities, import, migrate, mint, put_capabilities};
 use self::tokens::tokens;
@@ -111,10 +117,13 @@ struct Ports {
     registry: Arc<dyn Registry>,
     settings: Arc<dyn Settings>,
     outbox: Arc<dyn Outbox>,
+    audit: Arc<dyn Audit>,
+    blocks: Arc<BlocksInForce>,
     limits: Arc<Limits>,
     probes: Vec<Arc<dyn Probe>>,
     circuits: Arc<Circuits>,
     rights: Arc<Rights>,
+    revocations: Arc<RevocationsInForce>,
     seal: Arc<dyn Seal>,
     tokens: Arc<dyn Tokens>,
     mint: Option<Arc<dyn Mint>>,
@@ -127,7 +136,11 @@ struct Ports {
 }
 
 impl Ports {
-    async fn open(config: &Config, tasks: &TaskTracker, cancel: &CancellationToken) -> anyhow::Result<Self> {
+    async fn open(
+        config: &Config,
+        tasks: &TaskTracker,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<(Self, FollowRevocations)> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let metrics = Arc::new(Metrics::new()?);
@@ -151,17 +164,26 @@ impl Ports {
         let shared = Backends::open(config, &around).await?;
         let seal_key = load_or_create_key(&*shared.settings, &*entropy).await?;
         let (tokens, mint) = tokens(&config.tokens, &clock, &entropy, tasks)?;
-        Ok(Self {
+        let blocks = Arc::new(BlocksInForce::new(Arc::clone(&clock)));
+        let (revocations, follow_revocations) = revocations::begin(&shared.settings, &clock).await?;
+        let tokens: Arc<dyn Tokens> = Arc::new(Unrevoked {
+            tokens,
+            revocations: Arc::clone(&revocations),
+        });
+        let ports = Self {
             node,
             store: shared.store,
             bus: shared.bus,
             registry: shared.registry,
             settings: shared.settings,
             outbox: shared.outbox,
-            limits: limits::limits(config, shared.limiter, &observer),
+            audit: shared.audit,
+            limits: limits::limits(config, shared.limiter, &observer, &blocks),
+            blocks,
             probes: shared.probes,
             circuits,
             rights: Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?)),
+            revocations,
             seal: Arc::new(AeadSeal::new(&seal_key, Arc::clone(&entropy))?),
             tokens,
             mint: mint.filter(|_| config.server.mode == Mode::Development),
@@ -171,7 +193,8 @@ impl Ports {
             metrics,
             observer,
             pressure,
-        })
+        };
+        Ok((ports, follow_revocations))
     }
 
     fn hub(&self) -> HubParts {
@@ -180,6 +203,7 @@ impl Ports {
             bus: Arc::clone(&self.bus),
             registry: Arc::clone(&self.registry),
             rights: Arc::clone(&self.rights),
+            revocations: Arc::clone(&self.revocations),
             encoder: Arc::clone(&self.encoder),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
@@ -288,6 +312,7 @@ impl Ports {
         Tickets {
             seal: Arc::clone(&self.seal),
             registry: Arc::clone(&self.registry),
+            revocations: Arc::clone(&self.revocations),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
         }
@@ -298,13 +323,16 @@ impl Node {
     async fn wire(config: &Config, capacity: Capacity) -> anyhow::Result<Self> {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let ready = Arc::new(AtomicBool::new(true));
-        let ports = Ports::open(config, &tasks, &cancel).await?;
+        let (ports, mut follow_revocations) = Ports::open(config, &tasks, &cancel).await?;
         let hub = Hub::start(ports.hub(), hub_config(config, capacity), &tasks, &cancel);
         let streams: Arc<dyn Streams> = Arc::clone(&hub) as Arc<dyn Streams>;
         let life = (&tasks, &cancel);
         upkeep::follow(&ports, &hub, life);
         let degrade = upkeep::degrade(&ports, &streams, life);
         let availability = upkeep::availability(&ports, (&ready, &streams), life);
+        let ably_signer = ably::signer(config, &ports)?;
+        revocations::tell(&mut follow_revocations, &hub, ably_signer.as_ref());
+        tasks.spawn(follow(follow_revocations, hub.settings_changes(), cancel.clone()));
         let rollout = rollout::Wiring::new(&ports);
         tasks.spawn(follow(rollout.follow, hub.settings_changes(), cancel.clone()));
         let work = worker::run(ports.housekeeping(), Arc::clone(&ports.clock), cancel.clone());
@@ -315,7 +343,13 @@ impl Node {
         let inbox = Arc::new(ports.inbox());
         let renew = Arc::new(ports.renew(&streams));
         let heartbeat = Arc::new(ports.heartbeat(&streams));
+        let recorder = audit::start(config, &ports, (&tasks, &cancel));
+        let abuse = abuse::Wiring::start(config, &ports, &recorder, (&tasks, &cancel))?;
+        tasks.spawn(follow(abuse.follow, hub.settings_changes(), cancel.clone()));
         let sockets = Arc::new(SocketCalls {
+            watch: Arc::clone(&abuse.watch),
+            recorder: recorder.clone(),
+            clock: Arc::clone(&ports.clock),
             tokens: Arc::clone(&ports.tokens),
             subscribe: Arc::clone(&subscribe),
             heartbeat: Arc::clone(&heartbeat),
@@ -325,7 +359,9 @@ impl Node {
             session_warning: config.streams.session_warning,
             tasks: tasks.clone(),
         });
-        let ably_tokens = ably::tokens(config, &ports)?;
+        let ably_tokens = ably_signer.map(|signer| ably::tokens(config, &ports, signer));
+        let revoker = ably::revoker(config, &ports)?;
+        let at_ably = revoker.map(|revoker| revocations::at_ably(revoker, &ports, (&tasks, &cancel)));
         let deliver = ably::deliver(config, &ports, &rollout.administer.in_force)?;
         let both = deliver.as_ref().filter(|_| ably_tokens.is_some());
         let transport = Arc::new(ably::select(&ports, both, &rollout.administer.in_force));
@@ -343,6 +379,11 @@ impl Node {
             renew,
             tickets: ports.tickets(),
             settings: ports.change_settings(),
+            revocations: revocations::administer(config, &ports, at_ably),
+            audit: Arc::clone(&ports.audit),
+            recorder,
+            blocks: abuse.administer,
+            watch: abuse.watch,
             limits: ports.limits,
             ably_tokens,
             explain: Explain {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use application::abuse::FollowBlocks;
 use application::ports::Document;
+use application::revocations::{FollowError, FollowRevocations};
 use application::rights::Rights;
 use application::rollout::FollowRollout;
 use application::settings::Watched;
@@ -47,6 +49,31 @@ impl Look for FollowRollout {
         Self::look(self)
             .await
             .inspect_err(|error| tracing::warn!(%error, "the rollout in force could not be looked up"))
+            .is_ok()
+    }
+}
+
+impl Look for FollowRevocations {
+    async fn look(&mut self) -> bool {
+        match Self::look(self).await {
+            Ok(()) => true,
+            Err(FollowError::Settings(error)) => {
+                tracing::warn!(%error, "the revocations in force could not be looked up");
+                false
+            }
+            Err(FollowError::Unreadable(error)) => {
+                tracing::error!(%error, "the revocations of the settings are refused, and the last ones stay");
+                true
+            }
+        }
+    }
+}
+
+impl Look for FollowBlocks {
+    async fn look(&mut self) -> bool {
+        Self::look(self)
+            .await
+            .inspect_err(|error| tracing::warn!(%error, "the blocks in force could not be looked up"))
             .is_ok()
     }
 }

@@ -17,6 +17,7 @@ use crate::ports::{
     AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, Clock, Observation, Observer, Outbox,
     Selection, TokenHolder,
 };
+use crate::revocations::RevocationsInForce;
 use crate::rights::Rights;
 
 /// Ably takes at most an hour for keys whose tokens can be revoked.
@@ -46,6 +47,7 @@ pub struct AblyTokens {
     observer: Arc<dyn Observer>,
     pace: Option<Pace>,
     holders: Option<Arc<dyn Outbox>>,
+    revocations: Option<Arc<RevocationsInForce>>,
 }
 
 impl AblyTokens {
@@ -64,7 +66,15 @@ impl AblyTokens {
             observer,
             pace: (limit == Limit::Enforced).then(Pace::default),
             holders: None,
+            revocations: None,
         }
+    }
+
+    /// Gives nothing to whoever's token was taken back while theirs was signed.
+    #[must_use]
+    pub fn unless_revoked(mut self, revocations: Arc<RevocationsInForce>) -> Self {
+        self.revocations = Some(revocations);
+        self
     }
 
     /// Remembers who holds a token, so that their own notifications are sent to Ably.
@@ -111,13 +121,22 @@ impl AblyTokens {
         }
         let grant = self.grant(person, now, left.min(TTL_MAX))?;
         self.take_turn(person)?;
-        self.signer.sign(&grant, format).map_err(|error| match error {
+        let signed = self.signer.sign(&grant, format).map_err(|error| match error {
             AblyTokenError::NoChannel => nothing_to_hear(),
             AblyTokenError::Unwritable => Error::Unavailable {
                 part: "signer of Ably tokens",
                 retry_after: TTL_MIN,
             },
-        })
+        })?;
+        // Asked after it was signed: a revocation that came between would have been told to Ably too early for it.
+        if self
+            .revocations
+            .as_ref()
+            .is_some_and(|revocations| revocations.hit(person))
+        {
+            return Err(Error::Forbidden("the token was revoked".to_owned()));
+        }
+        Ok(signed)
     }
 
     fn grant(&self, person: &Principal, now: Timestamp, ttl: Duration) -> Result<AblyGrant, Error> {
@@ -157,14 +176,15 @@ fn nothing_to_hear() -> Error {
 
 /// Names the session for revocation: by the token's own id where that is a plain word, else by the person.
 fn session(person: &Principal) -> String {
-    let is_word = |id: &&str| {
-        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        (1..=64).contains(&id.len()) && id.bytes().all(fits)
-    };
-    match person.token_id.as_deref().filter(is_word) {
-        Some(id) => format!("session.{id}"),
-        None => format!("user.{}", person.user),
-    }
+    let session = person.token_id.as_deref().and_then(session_of);
+    session.unwrap_or_else(|| format!("user.{}", person.user))
+}
+
+/// Names the session of a token by the token's own id; `None` where that is no plain word.
+pub fn session_of(token_id: &str) -> Option<String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let is_word = (1..=64).contains(&token_id.len()) && token_id.bytes().all(fits);
+    is_word.then(|| format!("session.{token_id}"))
 }
 
 const fn refusal(error: &Error) -> &'static str {

@@ -15,6 +15,9 @@ pub enum Error {
     /// There is no such thing, or it is none of the caller's business.
     #[error("there is no such {0}")]
     NotFound(&'static str),
+    /// It is somebody else's. The caller is told the same as where there is none.
+    #[error("there is no such {0}")]
+    Foreign(&'static str),
     /// Fields of the request are wrong.
     #[error("{} of the request cannot be taken", fields_phrase(.0.len()))]
     Invalid(Vec<FieldError>),

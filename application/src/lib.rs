@@ -7,8 +7,10 @@
 #![warn(missing_docs)]
 
 pub mod ably_tokens;
+pub mod abuse;
 pub mod admission;
 mod announce;
+pub mod audit;
 pub mod availability;
 pub mod boundary;
 pub mod degrade;
@@ -25,6 +27,7 @@ pub mod ports;
 pub mod publish;
 pub mod replay;
 pub mod retract;
+pub mod revocations;
 pub mod rights;
 pub mod rollout;
 pub mod room;

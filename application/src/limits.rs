@@ -4,10 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use domain::abuse::{ATTEMPTS_MAX, Suspect};
 use domain::capability::Principal;
 use domain::limit::{Action, Standing, Table, Verdict};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::abuse::BlocksInForce;
 use crate::ports::{Budget, Limiter, LimiterUnavailable, Observation, Observer, Reach};
 
 /// As many networks as somebody writes by hand; each request is held against all of them.
@@ -42,6 +44,8 @@ pub enum Of {
     Address,
     /// That of the person, for what they did.
     Person,
+    /// Nobody's: they are shut out for a while.
+    Block,
 }
 
 impl Of {
@@ -50,6 +54,7 @@ impl Of {
         match self {
             Self::Address => "address",
             Self::Person => "person",
+            Self::Block => "block",
         }
     }
 }
@@ -69,13 +74,17 @@ pub struct Left {
 
 /// Somebody asked too often; nothing was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{} at most {} a minute are answered", whom(.0.of), .0.limit)]
+#[error("{}", told(.0))]
 pub struct Limited(pub Left);
 
-const fn whom(of: Of) -> &'static str {
-    match of {
-        Of::Address => "of what comes from your address",
-        Of::Person => "of what you do here",
+fn told(left: &Left) -> String {
+    let limit = left.limit;
+    match left.of {
+        Of::Address => format!("of what comes from your address at most {limit} a minute are answered"),
+        Of::Person => format!("of what you do here at most {limit} a minute are answered"),
+        Of::Block => {
+            "too much was tried that nobody gave a right to; nothing is answered for a while".to_owned()
+        }
     }
 }
 
@@ -96,6 +105,7 @@ pub struct Limits {
     limiter: Option<Arc<dyn Limiter>>,
     observer: Arc<dyn Observer>,
     rules: RwLock<Arc<Rules>>,
+    blocks: Option<Arc<BlocksInForce>>,
 }
 
 impl Limits {
@@ -105,7 +115,20 @@ impl Limits {
             limiter,
             observer,
             rules: RwLock::new(Arc::new(Rules::built_in())),
+            blocks: None,
         }
+    }
+
+    /// Keeps out whoever is blocked, too.
+    #[must_use]
+    pub fn and_blocks(mut self, blocks: Arc<BlocksInForce>) -> Self {
+        self.blocks = Some(blocks);
+        self
+    }
+
+    /// Tells whether anything holds for somebody who comes from there.
+    pub fn holds_for(&self, client: Option<IpAddr>) -> bool {
+        self.limiter.is_some() && !client.is_some_and(|client| exempt(&self.rules().exempt, client))
     }
 
     /// Returns the rules in force.
@@ -135,6 +158,13 @@ impl Limits {
         if asking.client.is_some_and(|client| exempt(&rules.exempt, client)) {
             return Ok(None);
         }
+        if let Some(rest) = self.blocked(asking) {
+            self.observer.saw(&Observation::Limited {
+                action: asking.action.as_str(),
+                of: Of::Block.as_str(),
+            });
+            return Err(Limited(rest));
+        }
         match limiter.take(&budgets(&rules.table, asking)).await {
             Ok(Verdict::Taken(standing)) => Ok(Some(left(standing))),
             Ok(Verdict::Refused(standing)) => {
@@ -150,6 +180,22 @@ impl Limits {
                 Ok(None)
             }
         }
+    }
+}
+
+impl Limits {
+    /// Says how long somebody is shut out yet: a person by their name, an address only where nobody could say who it is.
+    fn blocked(&self, asking: Asking<'_>) -> Option<Left> {
+        let reset = self.blocks.as_ref()?.rest(|| match asking.person {
+            Some(person) => Suspect::User(person.user.clone()),
+            None => Suspect::Address(place(asking.client).into()),
+        })?;
+        Some(Left {
+            of: Of::Block,
+            limit: u32::try_from(ATTEMPTS_MAX).unwrap_or(u32::MAX),
+            remaining: 0,
+            reset,
+        })
     }
 }
 
@@ -194,7 +240,7 @@ const fn left(standing: Standing) -> Left {
 
 /// Names where somebody comes from. Whoever has one IPv6 address usually has the 64 bits behind it (RFC 6177), so the
 /// network of 64 bits is what counts as one.
-fn place(client: Option<IpAddr>) -> String {
+pub(crate) fn place(client: Option<IpAddr>) -> String {
     match client.map(|client| client.to_canonical()) {
         None => "unknown".to_owned(),
         Some(IpAddr::V4(four)) => four.to_string(),

@@ -12,6 +12,12 @@ pub const CAPABILITIES: &str = "capabilities";
 /// The document that holds the rollout with its latest changes. Absent: nobody is on Ably.
 pub const ROLLOUT: &str = "rollout";
 
+/// The document that holds the tokens that were taken back. Absent: none was.
+pub const REVOCATIONS: &str = "revocations";
+
+/// The document that holds who is shut out for a while. Absent: nobody.
+pub const BLOCKS: &str = "blocks";
+
 /// Why settings were not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {

@@ -230,7 +230,8 @@ impl Renew {
 async fn theirs(registry: &dyn Registry, user: &UserId, connection: ConnectionId) -> Result<(), Error> {
     match registry.owner(connection).await {
         Ok(Some(owner)) if owner == *user => Ok(()),
-        Ok(_) => Err(Error::NotFound("connection")),
+        Ok(Some(_)) => Err(Error::Foreign("connection")),
+        Ok(None) => Err(Error::NotFound("connection")),
         Err(error) => {
             tracing::warn!(%error, "nobody could say whose a stream is");
             Err(Error::Unavailable {

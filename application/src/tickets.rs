@@ -14,6 +14,7 @@ use domain::time::Timestamp;
 
 use crate::error::Error;
 use crate::ports::{Clock, Entropy, Registry, Seal, Spent, TicketId};
+use crate::revocations::RevocationsInForce;
 
 /// A ticket alone counts for this long, once.
 pub const FIRST_USE_WITHIN: Duration = Duration::from_secs(30);
@@ -55,6 +56,9 @@ pub enum TicketError {
     /// Its session is over.
     #[error("the ticket has expired")]
     Expired,
+    /// The token that it stands for was taken back.
+    #[error("the token was revoked")]
+    Revoked,
     /// Its stream was closed for good: do not come back with it.
     #[error("the ticket's stream was closed")]
     Ended,
@@ -69,6 +73,8 @@ pub struct Tickets {
     pub seal: Arc<dyn Seal>,
     /// Which were spent.
     pub registry: Arc<dyn Registry>,
+    /// Which tokens were taken back.
+    pub revocations: Arc<RevocationsInForce>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -131,6 +137,9 @@ impl Tickets {
         if principal.expires_at <= now {
             return Err(TicketError::Expired);
         }
+        if self.revocations.hit(&principal) {
+            return Err(TicketError::Revoked);
+        }
         Ok(Redeemed {
             principal,
             ticket: sealed.id,
@@ -172,6 +181,9 @@ impl Sealed {
         writer.texts(self.principal.roles.iter().map(Role::as_str));
         writer.texts(self.principal.units.iter().map(domain::ids::UnitId::as_str));
         writer.texts(self.principal.benefits.iter().map(domain::ids::BenefitId::as_str));
+        if let Some(issued_at) = self.principal.issued_at {
+            writer.moment(issued_at);
+        }
         writer.0
     }
 
@@ -195,6 +207,11 @@ impl Sealed {
             .map(str::parse)
             .collect::<Result<_, _>>()
             .ok()?;
+        let token_issued_at = if reader.0.is_empty() {
+            None
+        } else {
+            Some(reader.moment()?)
+        };
         let principal = Principal {
             user,
             roles,
@@ -202,6 +219,7 @@ impl Sealed {
             benefits,
             profile,
             token_id,
+            issued_at: token_issued_at,
             expires_at,
         };
         reader.0.is_empty().then_some(Self {

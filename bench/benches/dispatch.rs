@@ -13,6 +13,7 @@ use api::wire::WireEncoder;
 use application::ports::{
     Acceptance, Bus, Doorbell, Format, OpenStream, Outgoing, Selection, Store, Streams, Subscription,
 };
+use application::revocations::RevocationsInForce;
 use application::rights::Rights;
 use application::testing::{CountingIds, SeededEntropy, SimClock, Unobserved};
 use divan::{Bencher, black_box, counter::ItemsCount};
@@ -86,6 +87,7 @@ impl Node {
             bus: bus.clone(),
             registry: Arc::new(MemoryRegistry::new(clock.clone(), Arc::new(Unobserved))),
             rights: Arc::new(Rights::new(Matrix::default_roles())),
+            revocations: Arc::new(RevocationsInForce::new(clock.clone())),
             encoder: Arc::new(WireEncoder),
             clock,
             entropy,

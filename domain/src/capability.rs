@@ -314,6 +314,8 @@ pub struct Principal {
     pub profile: Option<String>,
     /// The token's own id.
     pub token_id: Option<String>,
+    /// When the token was issued, to the second; `None` where it does not say.
+    pub issued_at: Option<Timestamp>,
     /// When the token stops counting.
     pub expires_at: Timestamp,
 }
@@ -347,6 +349,7 @@ impl Principal {
             benefits: Vec::new(),
             profile: None,
             token_id: None,
+            issued_at: None,
             expires_at: Timestamp::MAX,
         }
     }

@@ -4,12 +4,14 @@
 //! arguments, and every type that can be built is valid. Read the modules in this order:
 //! [`ids`], [`time`], [`channel`], [`audience`], [`notification`], [`capability`], [`cursor`], [`event`],
 //! [`state`], [`standing`], [`delivery`], [`heartbeat`], [`stream`], [`retry`], [`breaker`],
-//! [`transport`], [`cohort`], [`rollout`], [`outbox`], [`policy`], [`guard`], [`safe`], [`limit`], [`degrade`],
-//! [`availability`].
+//! [`transport`], [`cohort`], [`rollout`], [`revocation`], [`audit`], [`abuse`], [`outbox`], [`policy`], [`guard`],
+//! [`safe`], [`limit`], [`degrade`], [`availability`].
 
 #![warn(missing_docs)]
 
+pub mod abuse;
 pub mod audience;
+pub mod audit;
 pub mod availability;
 pub mod breaker;
 pub mod capability;
@@ -27,6 +29,7 @@ pub mod notification;
 pub mod outbox;
 pub mod policy;
 pub mod retry;
+pub mod revocation;
 pub mod rollout;
 pub mod safe;
 pub mod standing;

@@ -108,7 +108,7 @@ impl Answer {
     }
 }
 
-fn outcome(error: &ErrorInfo, retry_after: Duration, from_edge: bool) -> Outcome {
+pub(super) fn outcome(error: &ErrorInfo, retry_after: Duration, from_edge: bool) -> Outcome {
     match (error.status_code, error.code) {
         (429 | 500.., _) => Outcome::Transient { retry_after },
         _ if from_edge => Outcome::Transient { retry_after },

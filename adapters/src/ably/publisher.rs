@@ -212,7 +212,7 @@ impl Publisher {
 
     /// Asks one host after the other until one has an answer of its own, within the whole patience. Where none has,
     /// the last one's answer counts.
-    async fn ask(&self, shaped: &Shaped) -> Option<Answer> {
+    pub(super) async fn ask(&self, shaped: &Shaped) -> Option<Answer> {
         let turn = self.hosts.in_turn(self.clock.uptime(), &*self.entropy);
         let mut last = None;
         let asking = async {

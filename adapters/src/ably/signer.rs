@@ -6,6 +6,7 @@ use application::ports::{
     AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest, Entropy, Observation,
     Observer,
 };
+use domain::revocation::Revocation;
 
 use super::cache::{Cache, Full};
 use super::jwt::{self, JWT_MAX_BYTES};
@@ -83,6 +84,10 @@ impl AblySigner for TokenSigner {
             AblyFormat::Jwt => self.jwt(grant, &capability),
             AblyFormat::Request => Ok(AblyToken::Request(self.request(grant, &capability))),
         }
+    }
+
+    fn forget(&self, revocation: &Revocation) {
+        self.cache.forget(revocation);
     }
 }
 

@@ -23,6 +23,7 @@ use std::time::Duration;
 use application::boundary::bounded_now;
 use application::load::Load;
 use application::ports::{Bus, Clock, Encoder, Entropy, Observer, Registry, Store};
+use application::revocations::RevocationsInForce;
 use application::rights::Rights;
 use application::stream_start::reload_after;
 use domain::event::Event;
@@ -75,6 +76,8 @@ pub struct HubParts {
     pub registry: Arc<dyn Registry>,
     /// The capability matrix in force.
     pub rights: Arc<Rights>,
+    /// The tokens that were taken back.
+    pub revocations: Arc<RevocationsInForce>,
     /// The wire formats.
     pub encoder: Arc<dyn Encoder>,
     /// Time.
@@ -94,6 +97,7 @@ pub struct Hub {
     store: Arc<dyn Store>,
     registry: Arc<dyn Registry>,
     rights: Arc<Rights>,
+    revocations: Arc<RevocationsInForce>,
     encoder: Arc<dyn Encoder>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -149,6 +153,7 @@ impl Hub {
             store: Arc::clone(&parts.store),
             registry: parts.registry,
             rights: parts.rights,
+            revocations: parts.revocations,
             encoder: parts.encoder,
             clock: parts.clock,
             entropy: parts.entropy,
@@ -189,6 +194,22 @@ impl Hub {
         self.connections()
             .values()
             .for_each(|connection| connection.signal(RIGHTS));
+    }
+
+    /// Closes every stream whose token was taken back, after other revocations came into force.
+    pub fn close_revoked(&self) {
+        let open: Vec<_> = self.connections().values().cloned().collect();
+        open.iter()
+            .for_each(|connection| self.close_if_revoked(connection));
+    }
+
+    /// A stream that was registered before it is looked at here is found either by this look or by
+    /// [`close_revoked`](Self::close_revoked).
+    fn close_if_revoked(&self, connection: &Connection) {
+        let principal = Arc::clone(&connection.state().principal);
+        if self.revocations.hit(&principal) {
+            connection.close(CloseReason::Revoked);
+        }
     }
 
     fn shard(&self, connection: &Connection) -> &Shard {

@@ -39,14 +39,16 @@ impl Streams for Hub {
         let pace = Pace::start(&self.config.pace, now);
         let principal = request.principal;
         let expires_at = principal.expires_at;
-        let channels = self.rights.stream_channels(&principal, &request.selection);
         let connection = Arc::new(Connection::new(
             request.connection,
-            principal,
+            Arc::clone(&principal),
             request.ticket,
             pace,
         ));
         self.register(&connection)?;
+        // Whatever changes from here on finds the stream; what changed before is seen now.
+        self.close_if_revoked(&connection);
+        let channels = self.rights.stream_channels(&principal, &request.selection);
         let joined = self.join(&connection, channels.into_iter());
         let live = self.ring.cursor();
         let from = match resume {

@@ -144,15 +144,16 @@ impl Tail {
         if events.is_empty() {
             return;
         }
-        self.hub.ring.append(epoch, &events);
-        self.hub
-            .observer
-            .saw(&Observation::Tailed { events: events.len() });
+        // Before the events are there to be pulled: what follows a renewal with fewer rights must not slip through.
         for event in &*events {
             if let Change::Control(control) = &event.change {
                 self.hub.obey(control);
             }
         }
+        self.hub.ring.append(epoch, &events);
+        self.hub
+            .observer
+            .saw(&Observation::Tailed { events: events.len() });
         self.hub.dispatch(&events).await;
     }
 
@@ -317,6 +318,7 @@ impl Hub {
                 }
                 self.schedule_session(&connection, self.clock.now());
                 connection.signal(RIGHTS);
+                self.close_if_revoked(&connection);
             }
             Control::Changed { .. } => self.settings_changed(),
         }

@@ -57,7 +57,7 @@ pub(super) fn principal(json: &[u8], expected: &Expected, now: Timestamp) -> Res
     let claims: Claims = read_object(json).ok_or(TokenError::Malformed(
         "its claims are not a JSON object in which each stands once",
     ))?;
-    let expires_at = claims.check_times(now)?;
+    let (issued_at, expires_at) = claims.check_times(now)?;
     claims.check_origin(expected)?;
     let user: UserId = claims
         .sub
@@ -80,6 +80,7 @@ pub(super) fn principal(json: &[u8], expected: &Expected, now: Timestamp) -> Res
     let principal = Principal {
         profile: text(claims.profile, "`profile` must be a string")?,
         token_id: text(claims.jti, "`jti` must be a string")?,
+        issued_at,
         expires_at,
         ..Principal::new(user, roles.into_iter().map(Role::new))
     };
@@ -89,8 +90,8 @@ pub(super) fn principal(json: &[u8], expected: &Expected, now: Timestamp) -> Res
 }
 
 impl Claims {
-    /// Checks the moments and returns when the token stops counting, leeway aside.
-    fn check_times(&self, now: Timestamp) -> Result<Timestamp, TokenError> {
+    /// Checks the moments and returns when the token was issued and when it stops counting, leeway aside.
+    fn check_times(&self, now: Timestamp) -> Result<(Option<Timestamp>, Timestamp), TokenError> {
         let expires_at = moment(self.exp.as_ref(), "`exp` must be a number of seconds")?
             .ok_or(TokenError::Malformed("`exp` is missing"))?;
         let not_before = moment(self.nbf.as_ref(), "`nbf` must be a number of seconds")?;
@@ -102,7 +103,7 @@ impl Claims {
         if not_before.is_some_and(ahead) || issued_at.is_some_and(ahead) {
             return Err(TokenError::NotYetValid);
         }
-        Ok(expires_at)
+        Ok((issued_at, expires_at))
     }
 
     fn check_origin(&self, expected: &Expected) -> Result<(), TokenError> {

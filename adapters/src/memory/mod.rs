@@ -1,5 +1,6 @@
 //! Adapters that live in this process alone: what a small deployment runs, and what tests run on.
 
+mod audit;
 mod bus;
 mod limiter;
 mod outbox;
@@ -7,6 +8,7 @@ mod registry;
 mod settings;
 mod store;
 
+pub use audit::MemoryAudit;
 pub use bus::MemoryBus;
 pub use limiter::MemoryLimiter;
 pub use outbox::MemoryOutbox;

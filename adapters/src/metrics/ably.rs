@@ -8,6 +8,7 @@ pub(super) struct Ably {
     pub(super) tokens: IntCounterVec,
     pub(super) tokens_refused: IntCounterVec,
     pub(super) transports: IntCounterVec,
+    pub(super) revocations: IntCounterVec,
     pub(super) publishes: IntCounterVec,
     pub(super) publish_duration: Histogram,
     pub(super) deliveries_ended: IntCounterVec,
@@ -29,6 +30,12 @@ impl Ably {
                 "reason",
             )?,
             transports: transports(r)?,
+            revocations: counters(
+                r,
+                "ably_revocations_total",
+                "Times that Ably was told of revoked tokens, by what it came to.",
+                "outcome",
+            )?,
             publishes: counters(
                 r,
                 "ably_publishes_total",

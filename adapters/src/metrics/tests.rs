@@ -127,6 +127,10 @@ fn every_observation_moves_its_own_metric_and_no_other() {
             &[("arauto_ably_deliveries_ended_total{status=\"done\"}", 1)],
         ),
         (
+            Observation::AblyRevoked("accepted"),
+            &[("arauto_ably_revocations_total{outcome=\"accepted\"}", 1)],
+        ),
+        (
             Observation::AblyTokenRefused("limited"),
             &[("arauto_ably_tokens_refused_total{reason=\"limited\"}", 1)],
         ),

@@ -3,6 +3,7 @@
 //! Nothing here is shared between purposes that could hold each other up: the writer, the tail, people's reads and
 //! other writes each have connections of their own.
 
+mod audit;
 mod bus;
 mod connect;
 mod epoch;
@@ -14,6 +15,7 @@ mod settings;
 mod store;
 mod tls;
 
+pub use audit::PgAudit;
 pub use bus::PgBus;
 pub use connect::{ConnectError, Database};
 pub use migrate::{MigrateError, migrate};

@@ -4,20 +4,26 @@
 //! newer node has written and this one does not know reads as [`Change::Erased`](domain::event::Change::Erased), so
 //! that positions stay contiguous.
 
+mod audit;
+mod blocks;
 mod delivery;
 mod doorbell;
 mod event;
 mod holder;
 mod notification;
 mod principal;
+mod revocations;
 mod rollout;
 
+pub(crate) use audit::{AuditRecord, LinkRecord};
+pub use blocks::BlocksJson;
 pub(crate) use delivery::DeliveryRecord;
 pub(crate) use doorbell::{DoorbellRecord, ReplyRecord};
 pub(crate) use event::{ControlRecord, EventRecord, MarksRecord};
 pub(crate) use holder::HolderRecord;
 pub(crate) use notification::NotificationRecord;
 pub(crate) use principal::PrincipalRecord;
+pub use revocations::RevocationsJson;
 pub use rollout::RolloutJson;
 
 use domain::time::Timestamp;

@@ -18,6 +18,8 @@ pub(crate) struct PrincipalRecord {
     profile: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     token_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    issued_at: Option<i64>,
     expires_at: i64,
 }
 
@@ -30,6 +32,7 @@ impl From<&Principal> for PrincipalRecord {
             benefits: person.benefits.iter().map(BenefitId::to_string).collect(),
             profile: person.profile.clone(),
             token_id: person.token_id.clone(),
+            issued_at: person.issued_at.map(millis),
             expires_at: millis(person.expires_at),
         }
     }
@@ -48,6 +51,7 @@ impl TryFrom<PrincipalRecord> for Principal {
             benefits: benefits.collect::<Result<_, _>>()?,
             profile: record.profile,
             token_id: record.token_id,
+            issued_at: record.issued_at.map(Timestamp::from_millis),
             expires_at: Timestamp::from_millis(record.expires_at),
         })
     }

@@ -1,6 +1,7 @@
 //! Redis: the store, the fast bus, presence and tickets, limits, deliveries, settings. One instance, or a primary that
 //! Sentinels name; no cluster.
 
+mod audit;
 mod bus;
 mod connect;
 mod limiter;
@@ -12,6 +13,7 @@ mod script;
 mod settings;
 mod store;
 
+pub use audit::RedisAudit;
 pub use bus::{Own, RedisBus};
 pub use connect::{ConnectError, Server};
 pub use limiter::RedisLimiter;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use adapters::ably::{ChannelPrefix, Endpoint, Key, Publisher, PublisherConfig, TokenSigner};
+use adapters::ably::{ChannelPrefix, Endpoint, Key, Publisher, PublisherConfig, Revoker, TokenSigner};
 use adapters::guarded::GuardedTransport;
 use anyhow::Context as _;
 use application::ably_tokens::{AblyTokens, Limit};
 use application::deliver::Deliver;
+use application::ports::{AblyRevoker, AblySigner};
 use application::rollout::RolloutInForce;
 use application::select_transport::SelectTransport;
 use domain::breaker::BreakerPolicy;
@@ -15,14 +16,37 @@ use domain::policy::Health;
 use super::Ports;
 use crate::config::{AblyEndpoint, Config};
 
-/// Wires the issuer with the key for tokens, which cannot publish; `None` where there is no such key.
-pub(super) fn tokens(config: &Config, ports: &Ports) -> anyhow::Result<Option<AblyTokens>> {
-    let Some(key) = &config.ably.token_key else {
+/// Wires what signs with the key for tokens, which cannot publish; `None` where there is no such key.
+pub(super) fn signer(config: &Config, ports: &Ports) -> anyhow::Result<Option<Arc<dyn AblySigner>>> {
+    let Some(key) = token_key(config)? else {
         return Ok(None);
     };
-    let key = Key::parse(key.expose()).context("ARAUTO_ABLY_TOKEN_KEY")?;
     let prefix = prefix(config)?;
     let (entropy, observer) = (Arc::clone(&ports.entropy), Arc::clone(&ports.observer));
+    Ok(Some(Arc::new(TokenSigner::new(key, prefix, entropy, observer))))
+}
+
+/// Wires what takes tokens back at Ably, with the key that signs them.
+pub(super) fn revoker(config: &Config, ports: &Ports) -> anyhow::Result<Option<Arc<dyn AblyRevoker>>> {
+    let Some(key) = token_key(config)? else {
+        return Ok(None);
+    };
+    let asking = PublisherConfig {
+        endpoint: endpoint(config),
+        ..PublisherConfig::default()
+    };
+    let (clock, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
+    let rest = Publisher::new(&key, asking, clock, entropy)?;
+    Ok(Some(Arc::new(Revoker::new(&key, rest))))
+}
+
+fn token_key(config: &Config) -> anyhow::Result<Option<Key>> {
+    let key = config.ably.token_key.as_ref().map(|key| Key::parse(key.expose()));
+    key.transpose().context("ARAUTO_ABLY_TOKEN_KEY")
+}
+
+/// Wires the issuer of tokens.
+pub(super) fn tokens(config: &Config, ports: &Ports, signer: Arc<dyn AblySigner>) -> AblyTokens {
     let limit = if config.limits.rate_limit_enabled {
         Limit::Enforced
     } else {
@@ -30,12 +54,14 @@ pub(super) fn tokens(config: &Config, ports: &Ports) -> anyhow::Result<Option<Ab
     };
     let tokens = AblyTokens::new(
         Arc::clone(&ports.rights),
-        Arc::new(TokenSigner::new(key, prefix, entropy, observer)),
+        signer,
         Arc::clone(&ports.clock),
         Arc::clone(&ports.observer),
         limit,
     );
-    Ok(Some(tokens.remembered_in(Arc::clone(&ports.outbox))))
+    tokens
+        .remembered_in(Arc::clone(&ports.outbox))
+        .unless_revoked(Arc::clone(&ports.revocations))
 }
 
 /// Wires what publishes to Ably, behind its circuit breaker; `None` where there is no key to publish with.
@@ -49,11 +75,7 @@ pub(super) fn deliver(
     };
     let key = Key::parse(key.expose()).context("ARAUTO_ABLY_PUBLISH_KEY")?;
     let publisher = PublisherConfig {
-        endpoint: match &config.ably.endpoint {
-            AblyEndpoint::Main => Endpoint::Main,
-            AblyEndpoint::Policy(policy) => Endpoint::Policy(policy.clone()),
-            AblyEndpoint::StandIn(url) => Endpoint::Address(url.as_str().trim_end_matches('/').to_owned()),
-        },
+        endpoint: endpoint(config),
         prefix: prefix(config)?,
         ..PublisherConfig::default()
     };
@@ -93,6 +115,14 @@ pub(super) fn select(
         health: Box::new(|| Health::Up),
         entropy: Arc::clone(&ports.entropy),
         observer: Arc::clone(&ports.observer),
+    }
+}
+
+fn endpoint(config: &Config) -> Endpoint {
+    match &config.ably.endpoint {
+        AblyEndpoint::Main => Endpoint::Main,
+        AblyEndpoint::Policy(policy) => Endpoint::Policy(policy.clone()),
+        AblyEndpoint::StandIn(url) => Endpoint::Address(url.as_str().trim_end_matches('/').to_owned()),
     }
 }
 

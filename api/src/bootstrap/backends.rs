@@ -5,17 +5,19 @@ use std::sync::Arc;
 use adapters::buses::Buses;
 use adapters::guarded::{Circuits, GuardedRegistry};
 use adapters::memory::{
-    MemoryBus, MemoryOutbox, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig,
+    MemoryAudit, MemoryBus, MemoryOutbox, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig,
 };
 use adapters::metrics::Metrics;
 use adapters::postgres::{
-    Database, PgBus, PgOutbox, PgRegistry, PgSettings, PgStore, PgStoreConfig, migrate,
+    Database, PgAudit, PgBus, PgOutbox, PgRegistry, PgSettings, PgStore, PgStoreConfig, migrate,
 };
 use adapters::redis::{Own, RedisBus, RedisProbe, RedisRegistry, Server};
 use adapters::registries::Registries;
 use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::{Context as _, bail};
-use application::ports::{Bus, Clock, Entropy, Limiter, Observer, Outbox, Probe, Registry, Settings, Store};
+use application::ports::{
+    Audit, Bus, Clock, Entropy, Limiter, Observer, Outbox, Probe, Registry, Settings, Store,
+};
 use application::settings::ChangeSettings;
 use domain::ids::NodeId;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -32,6 +34,7 @@ pub(super) struct Backends {
     pub(super) settings: Arc<dyn Settings>,
     /// What became of events over pushed transports.
     pub(super) outbox: Arc<dyn Outbox>,
+    pub(super) audit: Arc<dyn Audit>,
     pub(super) limiter: Arc<dyn Limiter>,
     /// What is connected beside the store, and could be done without.
     pub(super) probes: Vec<Arc<dyn Probe>>,
@@ -72,6 +75,7 @@ impl Backends {
             )),
             settings: Arc::new(MemorySettings::default()),
             outbox: Arc::new(MemoryOutbox::new(Arc::clone(around.clock))),
+            audit: Arc::new(MemoryAudit::default()),
             limiter: limits::own(around),
             probes: Vec::new(),
         }
@@ -116,6 +120,7 @@ impl Backends {
             store: guard.store,
             bus: Arc::new(buses),
             registry,
+            audit: Arc::new(PgAudit::open(&database)?),
             limiter,
             probes,
         })

@@ -6,6 +6,7 @@ use adapters::guarded::{Circuit, GuardedLimiter};
 use adapters::limiters::Limiters;
 use adapters::memory::MemoryLimiter;
 use adapters::redis::{RedisLimiter, Server};
+use application::abuse::BlocksInForce;
 use application::limits::Limits;
 use application::ports::{Limiter, Observer};
 
@@ -36,7 +37,8 @@ pub(super) fn limits(
     config: &Config,
     limiter: Arc<dyn Limiter>,
     observer: &Arc<dyn Observer>,
+    blocks: &Arc<BlocksInForce>,
 ) -> Arc<Limits> {
     let limiter = config.limits.rate_limit_enabled.then_some(limiter);
-    Arc::new(Limits::new(limiter, Arc::clone(observer)))
+    Arc::new(Limits::new(limiter, Arc::clone(observer)).and_blocks(Arc::clone(blocks)))
 }

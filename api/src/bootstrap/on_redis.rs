@@ -6,7 +6,8 @@ use adapters::buses::Buses;
 use adapters::guarded::GuardedRegistry;
 use adapters::memory::MemoryBus;
 use adapters::redis::{
-    Own, RedisBus, RedisOutbox, RedisRegistry, RedisSettings, RedisStore, RedisStoreConfig, Server,
+    Own, RedisAudit, RedisBus, RedisOutbox, RedisRegistry, RedisSettings, RedisStore, RedisStoreConfig,
+    Server,
 };
 use anyhow::Context as _;
 use application::ports::{Entropy, Observer};
@@ -34,6 +35,7 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
         registry: Arc::new(GuardedRegistry::new(registry, Arc::clone(&guard.answers))),
         store: guard.store,
         bus: Arc::new(buses),
+        audit: Arc::new(RedisAudit::new(&server)),
         // Redis is the store itself.
         probes: Vec::new(),
     })

@@ -5,6 +5,7 @@
     reason = "doc comments on arguments are help texts, shown as they stand"
 )]
 
+mod audit;
 mod capabilities;
 mod import;
 mod token;
@@ -21,6 +22,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::config::{Config, ConfigError, Flag, Layers, Sources, effective, example};
 use crate::{bootstrap, logging, openapi};
 
+use audit::AuditCommand;
 use capabilities::CapabilitiesCommand;
 use import::ImportArgs;
 use token::TokenArgs;
@@ -99,6 +101,9 @@ enum Command {
     ///
     /// docs/moving.md describes a line. A run that was cut off is started again: nothing is imported twice.
     Import(ImportArgs),
+    /// The audit trail
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Bring the store's tables up to date
     Migrate,
     /// The identity of this history of events
@@ -211,6 +216,10 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Import(arguments) => {
             let config = Config::from_layers(&settings()?)?;
             print(&run_to_end(arguments.run(&config))?)
+        }
+        Command::Audit(command) => {
+            let config = Config::from_layers(&settings()?)?;
+            print(&run_to_end(command.run(&config))?)
         }
         Command::Migrate => {
             let config = Config::from_layers(&settings()?)?;

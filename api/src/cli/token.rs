@@ -145,6 +145,7 @@ mod tests {
             key,
             issuer: None,
             audience: None,
+            revocations_kept: Duration::from_hours(1),
             capabilities_file: None,
         };
         let failure = arguments("token --sub u")

@@ -26,6 +26,7 @@ impl Config {
                 max_bytes: count(layers.get(&keys::HISTORY_MAX_BYTES)?),
                 inbox_ttl: layers.get(&keys::INBOX_TTL)?,
                 archive_read_after: layers.get(&keys::ARCHIVE_READ_AFTER)?,
+                audit_ttl: layers.get(&keys::AUDIT_TTL)?,
                 idempotency_ttl: layers.get(&keys::IDEMPOTENCY_TTL)?,
             },
             streams: StreamsConfig {
@@ -41,6 +42,7 @@ impl Config {
             limits: LimitsConfig {
                 max_notification_bytes: count(layers.get(&keys::MAX_NOTIFICATION_BYTES)?),
                 request_bodies_max_bytes: count(layers.get(&keys::REQUEST_BODIES_MAX_BYTES)?),
+                alert_users: layers.find(&keys::ALERT_USERS)?,
                 rate_limit_enabled: layers.get(&keys::RATE_LIMIT_ENABLED)?,
             },
             ably: AblyConfig {
@@ -137,6 +139,7 @@ fn tokens(layers: &Layers, mode: Mode) -> Result<TokensConfig, ConfigError> {
         key,
         issuer: layers.find(&keys::JWT_ISSUER)?,
         audience: layers.find(&keys::JWT_AUDIENCE)?,
+        revocations_kept: layers.get(&keys::REVOCATIONS_KEPT)?,
         capabilities_file: layers.find(&keys::CAPABILITIES_FILE)?,
     })
 }

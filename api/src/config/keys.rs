@@ -96,6 +96,9 @@ keys! {
         JWT_ISSUER: String = unset("not checked", "https://id.example"), Text;
         /// The audience that tokens must name.
         JWT_AUDIENCE: String = unset("not checked", "arauto"), Text;
+        /// How long a revocation counts where it does not say until when: longer than any token lives, or one that was
+        /// taken back would count again.
+        REVOCATIONS_KEPT: Duration = value("30d"), Lasting(HOUR, YEARS);
         /// A file with the capability matrix: what each role may subscribe to, read back and publish.
         CAPABILITIES_FILE: PathBuf = unset("the built-in matrix", "/etc/arauto/capabilities.json"), File;
     }
@@ -123,6 +126,8 @@ keys! {
         INBOX_TTL: Duration = value("90d"), Lasting(SECOND, YEARS);
         /// A notification that was read is archived after this long.
         ARCHIVE_READ_AFTER: Duration = value("30d"), Lasting(SECOND, YEARS);
+        /// How long the audit trail is kept.
+        AUDIT_TTL: Duration = value("365d"), Lasting(DAY, YEARS);
         /// How long a repeated `Idempotency-Key` is recognised.
         IDEMPOTENCY_TTL: Duration = value("24h"), Lasting(SECOND, Duration::from_hours(24 * 30));
     }
@@ -158,6 +163,9 @@ keys! {
         REQUEST_BODIES_MAX_BYTES: u64 = value("64MiB"), Bytes(4_194_304..=1 << 40);
         /// Whether requests are limited by person and by address.
         RATE_LIMIT_ENABLED: bool = value("true"), Flag;
+        /// Who is told when somebody tries too often what they have no right to and is shut out: ids of people, separated by
+        /// commas.
+        ALERT_USERS: String = unset("nobody", "admin-1,admin-2"), Text;
     }
     "Ably" {
         /// The key that notifications are published to Ably with. Whom they reach there is the rollout's to say: nobody

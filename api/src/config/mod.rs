@@ -107,6 +107,8 @@ pub struct TokensConfig {
     pub issuer: Option<String>,
     /// `ARAUTO_JWT_AUDIENCE`
     pub audience: Option<String>,
+    /// `ARAUTO_REVOCATIONS_KEPT`
+    pub revocations_kept: Duration,
     /// `ARAUTO_CAPABILITIES_FILE`: by default the built-in matrix.
     pub capabilities_file: Option<PathBuf>,
 }
@@ -162,6 +164,8 @@ pub struct HistoryConfig {
     pub inbox_ttl: Duration,
     /// `ARAUTO_ARCHIVE_READ_AFTER`
     pub archive_read_after: Duration,
+    /// `ARAUTO_AUDIT_TTL`
+    pub audit_ttl: Duration,
     /// `ARAUTO_IDEMPOTENCY_TTL`
     pub idempotency_ttl: Duration,
 }
@@ -192,6 +196,8 @@ pub struct LimitsConfig {
     pub request_bodies_max_bytes: usize,
     /// `ARAUTO_RATE_LIMIT_ENABLED`
     pub rate_limit_enabled: bool,
+    /// `ARAUTO_ALERT_USERS`
+    pub alert_users: Option<String>,
 }
 
 /// Ably beside the streams.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use application::error::Error;
+use domain::abuse::Suspicion;
 use domain::ids::ConnectionId;
 use poem::Request;
 use poem::http::header;
@@ -11,6 +13,7 @@ use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Done};
+use super::edge::ClientAddress;
 use super::problem::{CALLER, JSON_BODY, Kind, Outcome, Problem, STORE, causes};
 use super::request::{Caller, JsonBody, Named, RequestBody, StreamCookie, stream_cookie};
 use super::schema::MomentText;
@@ -42,6 +45,7 @@ impl ConnectionsApi {
     async fn heartbeat(
         &self,
         services: Data<&Arc<Services>>,
+        request: &Request,
         caller: Caller,
         /// The stream's id, from its `ready` event.
         id: Named<ConnectionId>,
@@ -55,7 +59,8 @@ impl ConnectionsApi {
         services
             .heartbeat
             .run(&caller.0, id.known("connection")?, sequence)
-            .await?;
+            .await
+            .inspect_err(|error| watch(&services, request, &caller, error))?;
         Ok(Done)
     }
 
@@ -73,7 +78,9 @@ impl ConnectionsApi {
         /// The stream's id, from its `ready` event.
         id: Named<ConnectionId>,
     ) -> Outcome<Answer<SessionBody>, Renewing> {
-        let expires_at = services.renew.run(caller.0, id.known("connection")?).await?;
+        let fresh = Arc::clone(&caller.0);
+        let renewed = services.renew.run(fresh, id.known("connection")?).await;
+        let expires_at = renewed.inspect_err(|error| watch(&services, request, &caller, error))?;
         let answer = Answer::new(&SessionBody {
             expires_at: expires_at.into(),
         });
@@ -86,6 +93,15 @@ impl ConnectionsApi {
             Some(cookie) => answer.with(header::SET_COOKIE, cookie),
             None => answer,
         })
+    }
+}
+
+/// Lets the watch see whoever reaches for somebody else's stream. A stream that is gone is nobody's.
+fn watch(services: &Services, request: &Request, caller: &Caller, error: &Error) {
+    if matches!(error, Error::Foreign(_)) {
+        let client = ClientAddress::of(request, services).0;
+        let (user, tried) = (&caller.0.user, Suspicion::ForeignConnection);
+        services.watch.tried(client, user, tried);
     }
 }
 

@@ -34,16 +34,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use application::ably_tokens::AblyTokens;
+use application::abuse::{AdministerBlocks, Watch};
+use application::audit::Recorder;
 use application::availability::Availability;
 use application::degrade::Degrade;
 use application::deliveries::AdministerDeliveries;
 use application::explain::Explain;
 use application::inbox::Inbox;
 use application::limits::Limits;
-use application::ports::{Breakers, Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens};
+use application::ports::{
+    Audit, Breakers, Clock, Encoder, Entropy, Mint, Observer, Probe, Store, Streams, Tokens,
+};
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
+use application::revocations::RevokeTokens;
 use application::rights::Rights;
 use application::rollout::AdministerRollout;
 use application::select_transport::SelectTransport;
@@ -99,6 +104,16 @@ pub struct Services {
     pub explain: Explain,
     /// Lists dead deliveries and begins them anew.
     pub deliveries: AdministerDeliveries,
+    /// Lists, adds and lifts blocks.
+    pub blocks: Arc<AdministerBlocks>,
+    /// Sees attempts at what somebody has no right to.
+    pub watch: Arc<Watch>,
+    /// The audit trail.
+    pub audit: Arc<dyn Audit>,
+    /// What writes it.
+    pub recorder: Recorder,
+    /// Takes tokens back.
+    pub revocations: RevokeTokens,
     /// Shows and changes the rollout of Ably.
     pub rollout: AdministerRollout,
     /// Takes each WebSocket over.
@@ -147,7 +162,8 @@ pub(crate) enum Group {
     /// Live delivery: event streams, the WebSocket, tickets, and catching up; tokens for Ably.
     #[oai(rename = "streams")]
     Streams,
-    /// For administrators alone: the rollout of Ably and its kill switch, circuit breakers, availability.
+    /// For administrators alone: the rollout of Ably and its kill switch, deliveries, circuit breakers, availability,
+    /// tokens that are taken back, blocks, and the audit trail.
     #[oai(rename = "administration")]
     Administration,
     /// How the service is.

@@ -11,7 +11,7 @@ use domain::ids::NotificationId;
 use domain::notification::{Draft, FieldError};
 use poem::http::{HeaderName, HeaderValue};
 use poem::web::Data;
-use poem::{IntoResponse, Response};
+use poem::{IntoResponse, Request, Response};
 use poem_openapi::registry::{MetaResponses, MetaSchema, Registry};
 use poem_openapi::{ApiResponse, OpenApi};
 
@@ -19,6 +19,7 @@ pub(crate) use self::batch::{BatchBody, BatchResults};
 pub(crate) use self::draft::{DraftBody, parse_moment};
 pub(crate) use self::receipt::ReceiptBody;
 use super::answer::{Answer, Done, header_of};
+use super::edge::trace::Trace;
 use super::problem::{CALLER, JSON_BODY, Kind, Outcome, Problem, STORE, causes};
 use super::request::{Caller, Faults, FromTexts, JsonBody, Named, Sent, once, parse};
 use super::{Group, Services, schema};
@@ -55,6 +56,7 @@ impl PublishApi {
     async fn publish(
         &self,
         services: Data<&Arc<Services>>,
+        request: &Request,
         caller: Caller,
         /// Recognises a repeat of this request. 1 to 128 printable ASCII characters; a UUID is a good choice.
         #[oai(name = "Idempotency-Key")]
@@ -69,6 +71,9 @@ impl PublishApi {
             idempotency_key,
         };
         let accepted = services.publish.one(&caller.0, submission).await?;
+        Trace::note(request, || {
+            format!("{} events {}", accepted.receipt.id, accepted.receipt.events)
+        });
         let answer = Answer::new(&ReceiptBody::from(&accepted.receipt));
         Ok(Receipted(if accepted.replayed {
             answer.with(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"))
@@ -91,11 +96,14 @@ impl PublishApi {
     async fn publish_batch(
         &self,
         services: Data<&Arc<Services>>,
+        request: &Request,
         caller: Caller,
         body: JsonBody<BatchBody>,
     ) -> Outcome<Answer<BatchResults>, Batching> {
         let items = body.0.submissions();
         let outcomes = services.publish.run(&caller.0, items).await?;
+        let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        Trace::note(request, || format!("{stored} of {} stored", outcomes.len()));
         Ok(Answer::new(&BatchResults::of(outcomes)))
     }
 

@@ -10,6 +10,7 @@ use domain::channel::Channel;
 use domain::cursor::Cursor;
 use domain::ids::{ID_MAX_CHARS, NotificationId};
 use domain::notification::{BODY_MAX_CHARS, LINK_MAX_CHARS, Priority, TITLE_MAX_CHARS, TYPE_MAX_CHARS};
+use domain::revocation::TOKEN_ID_MAX_CHARS;
 use domain::rollout::WHY_MAX_CHARS;
 use domain::time::Timestamp;
 use domain::transport::{Reason, Transport};
@@ -116,6 +117,14 @@ scalars! {
     TransportText(String) = one_of_texts(["ably", "sse"]);
     /// Why a transport was chosen.
     ReasonText(String) = one_of_texts(Reason::ALL.map(Reason::as_str));
+    /// A token's own id, its `jti`.
+    TokenIdText(String) = MetaSchema {
+        min_length: Some(1),
+        max_length: Some(TOKEN_ID_MAX_CHARS),
+        ..MetaSchema::new("string")
+    };
+    /// Who is shut out.
+    SuspectText(String) = suspect();
     /// Why an operator did something.
     WhyText(String) = MetaSchema {
         min_length: Some(1),
@@ -130,6 +139,13 @@ scalars! {
 /// Describes a notification's id.
 pub(crate) fn notification_id() -> MetaSchema {
     MetaSchema::new_with_format("string", "uuid")
+}
+
+/// Describes who is shut out.
+pub(crate) fn suspect() -> MetaSchema {
+    patterned(&format!(
+        "^(user:[A-Za-z0-9_-]{{1,{ID_MAX_CHARS}}}|address:[0-9a-fA-F:.]{{1,45}})$"
+    ))
 }
 
 /// Describes a stream's id.

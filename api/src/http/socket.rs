@@ -13,10 +13,11 @@ use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::answer::empty_response;
+use super::edge::trace::Trace;
 use super::edge::{ClientAddress, Origins};
 use super::problem::{CREDENTIALS, Kind, Outcome, Problem, TicketRefusal, causes, tickets_unavailable};
 use super::request::{Asked, Faults, MaybeCaller, StreamCookie};
-use super::stream::{ChannelList, Shown, TicketText, redeem, resume};
+use super::stream::{ChannelList, Shown, TicketText, redeem, resume, watch_ticket};
 use super::{Group, Services};
 use crate::socket::{Handshake, NotUpgraded, SUBPROTOCOL};
 
@@ -98,8 +99,14 @@ impl SocketApi {
         let credentials = match (caller.0, ticket) {
             (Some(principal), _) => Some((principal, None)),
             (None, Some(TicketText(ticket))) => match redeem(&services, &ticket, &cookie).await {
-                Ok(redeemed) => Some((redeemed.principal, Some(redeemed.ticket))),
-                Err(TicketRefusal::Problem(problem)) => return Err(problem.into()),
+                Ok(redeemed) => {
+                    Trace::is(request, &services, &redeemed.principal.user);
+                    Some((redeemed.principal, Some(redeemed.ticket)))
+                }
+                Err(TicketRefusal::Problem(problem)) => {
+                    watch_ticket(&services, request, &problem);
+                    return Err(problem.into());
+                }
                 Err(TicketRefusal::Ended) => return Ok(SocketAnswer(StatusCode::NO_CONTENT.into())),
                 Err(TicketRefusal::Later) => return Err(tickets_unavailable().into()),
             },

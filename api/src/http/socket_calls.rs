@@ -4,12 +4,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use application::abuse::Watch;
+use application::audit::Recorder;
 use application::error::Error;
 use application::inbox::Inbox;
 use application::limits::{Asking, Limited, Limits};
-use application::ports::{Format, TokenError, Tokens};
+use application::ports::{Clock, Format, TokenError, Tokens};
 use application::subscribe::{Heartbeat, Renew, StreamRequest, Subscribe, SubscribeError};
 use async_trait::async_trait;
+use domain::abuse::Suspicion;
+use domain::audit::{Entry, Kind as Recorded, Note};
 use domain::capability::Principal;
 use domain::ids::{ConnectionId, NotificationId};
 use domain::limit::Action;
@@ -20,6 +24,7 @@ use poem::{Request, Response};
 use tokio_util::task::TaskTracker;
 
 use super::problem::{KEYS_RETRY_AFTER, Kind, Problem};
+use super::request::forged;
 use super::{SocketOpening, Sockets};
 use crate::socket::{
     self, CloseCode, Door, Handshake, Hello, Identity, NotOpened, Opened, SUBPROTOCOL, Session, SessionTimes,
@@ -40,6 +45,12 @@ pub struct SocketCalls {
     pub renew: Arc<Renew>,
     /// How often anybody may do what.
     pub limits: Arc<Limits>,
+    /// Sees attempts at what somebody has no right to.
+    pub watch: Arc<Watch>,
+    /// What writes the audit trail.
+    pub recorder: Recorder,
+    /// When.
+    pub clock: Arc<dyn Clock>,
     /// How long before its end a session is warned.
     pub session_warning: Duration,
     /// Where sockets are served.
@@ -47,6 +58,18 @@ pub struct SocketCalls {
 }
 
 impl SocketCalls {
+    /// Records what came of something that was asked for on a socket.
+    fn record(&self, kind: Recorded, who: Option<&Principal>, (target, outcome): (&str, &str)) {
+        self.recorder.record(Entry {
+            at: self.clock.now(),
+            kind,
+            who: who.map(|person| person.user.clone()),
+            target: Note::new(target),
+            outcome: Note::new(outcome),
+            request: Note::default(),
+        });
+    }
+
     async fn turn(
         &self,
         client: Option<IpAddr>,
@@ -105,12 +128,35 @@ struct SocketDoor {
 #[async_trait]
 impl Door for SocketDoor {
     async fn open(&self, hello: Option<Hello>) -> Result<Opened, NotOpened> {
+        let mut who = None;
+        let opened = self.enter(hello, &mut who).await;
+        let outcome = match &opened {
+            Ok(_) => "open",
+            Err(NotOpened::Refused { problem, .. }) => &problem.kind,
+            Err(NotOpened::Closing { reason, .. }) => reason.as_str(),
+        };
+        self.calls
+            .record(Recorded::Subscribe, who.as_deref(), ("WebSocket hello", outcome));
+        opened
+    }
+}
+
+impl SocketDoor {
+    /// Opens the stream, and says who came as soon as that is known.
+    async fn enter(
+        &self,
+        hello: Option<Hello>,
+        who: &mut Option<Arc<Principal>>,
+    ) -> Result<Opened, NotOpened> {
         let known = self.opening.credentials.clone();
         let (principal, ticket, resume) = match (hello, known) {
             (Some(hello), _) => {
                 let principal = match self.calls.tokens.verify(hello.token.as_str()).await {
                     Ok(principal) => principal,
                     Err(error) => {
+                        if forged(&error) {
+                            self.calls.watch.failed(self.opening.client);
+                        }
                         if error != TokenError::KeysUnavailable {
                             let _counted = self.calls.turn(self.opening.client, None, Action::Stream).await;
                         }
@@ -127,6 +173,7 @@ impl Door for SocketDoor {
             (None, Some((principal, ticket))) => (principal, ticket, self.opening.resume),
             (None, None) => return Err(refused(Kind::TokenMissing, CloseCode::Unauthorised)),
         };
+        *who = Some(Arc::clone(&principal));
         let client = self.opening.client;
         if let Err(Limited(left)) = self.calls.turn(client, Some(&principal), Action::Stream).await {
             return Err(NotOpened::Closing {
@@ -146,6 +193,12 @@ impl Door for SocketDoor {
             .subscribe
             .run(Arc::clone(&principal), request)
             .await
+            .inspect_err(|error| {
+                if matches!(error, SubscribeError::Request(Error::Forbidden(_))) {
+                    let user = &principal.user;
+                    self.calls.watch.tried(client, user, Suspicion::ForeignChannel);
+                }
+            })
             .map_err(not_opened)?;
         let session = Arc::new(SocketSession {
             calls: Arc::clone(&self.calls),
@@ -202,6 +255,19 @@ impl Session for SocketSession {
     }
 
     async fn renew(&self, token: Token) -> Result<SessionTimes, socket::Problem> {
+        let renewed = self.prolong(token).await;
+        let outcome = renewed
+            .as_ref()
+            .map_or_else(|problem| problem.kind.as_ref(), |_| "renewed");
+        let (who, target) = (self.principal(), format!("WebSocket renew {}", self.connection));
+        self.calls.record(Recorded::Token, Some(&who), (&target, outcome));
+        renewed
+    }
+}
+
+impl SocketSession {
+    /// Lets the stream live on with a fresh token.
+    async fn prolong(&self, token: Token) -> Result<SessionTimes, socket::Problem> {
         self.turn(Action::Token).await?;
         let fresh = self
             .calls

@@ -23,7 +23,9 @@ use poem_openapi::registry::{MetaResponses, MetaSchema, MetaSchemaRef, Registry}
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::answer::{empty_response, text_response};
+use super::edge::ClientAddress;
 use super::edge::limit::stream_turn;
+use super::edge::trace::Trace;
 use super::problem::{CREDENTIALS, Kind, Outcome, Problem, TicketRefusal, causes, token_missing};
 use super::request::{Asked, Faults, FromTexts, MaybeCaller, Sent, StreamCookie, once};
 use super::{Group, Services, schema};
@@ -88,8 +90,12 @@ impl StreamApi {
         let (principal, ticket) = match (caller.0, ticket) {
             (Some(principal), _) => (principal, None),
             (None, Some(TicketText(ticket))) => match redeem(&services, &ticket, &cookie).await {
-                Ok(redeemed) => (redeemed.principal, Some(redeemed.ticket)),
+                Ok(redeemed) => {
+                    Trace::is(request, &services, &redeemed.principal.user);
+                    (redeemed.principal, Some(redeemed.ticket))
+                }
                 Err(TicketRefusal::Problem(problem)) => {
+                    watch_ticket(&services, request, &problem);
                     let _counted = stream_turn(&services, request, None).await;
                     return Err(problem.into());
                 }
@@ -122,6 +128,13 @@ pub(super) async fn redeem(
 ) -> Result<application::tickets::Redeemed, TicketRefusal> {
     let redeemed = services.tickets.redeem(ticket, cookie.0.as_deref()).await;
     redeemed.map_err(TicketRefusal::from)
+}
+
+/// Lets the watch see tickets that are made up, or used by whoever does not hold their cookie.
+pub(super) fn watch_ticket(services: &Services, request: &Request, problem: &Problem) {
+    if matches!(problem.kind(), Kind::TicketInvalid | Kind::TicketReplayed) {
+        services.watch.failed(ClientAddress::of(request, services).0);
+    }
 }
 
 /// Says where a client stands: a header wins over the address, and an empty text is none.
@@ -158,11 +171,8 @@ fn later(services: &Services) -> StreamAnswer {
 }
 
 fn closing(services: &Services, reason: CloseReason, after: Duration) -> StreamAnswer {
-    StreamAnswer::Closing(
-        services
-            .encoder
-            .encode(Format::Sse, &Message::Closing { reason, after }),
-    )
+    let closing = Message::Closing { reason, after };
+    StreamAnswer::Closing(services.encoder.encode(Format::Sse, &closing), reason)
 }
 
 /// What an event stream is answered with.
@@ -170,19 +180,22 @@ pub(crate) enum StreamAnswer {
     /// It is open.
     Open(Frames),
     /// It says when to come back, and ends.
-    Closing(Bytes),
+    Closing(Bytes, CloseReason),
     /// It was closed for good; this ends a native `EventSource`.
     Ended,
 }
 
 impl IntoResponse for StreamAnswer {
     fn into_response(self) -> Response {
-        let body = match self {
-            Self::Open(frames) => Body::from_bytes_stream(frames),
-            Self::Closing(frame) => Body::from_bytes(frame),
+        let (body, closing) = match self {
+            Self::Open(frames) => (Body::from_bytes_stream(frames), None),
+            Self::Closing(frame, reason) => (Body::from_bytes(frame), Some(reason)),
             Self::Ended => return StatusCode::NO_CONTENT.into(),
         };
         let mut response = Response::builder().content_type(EVENT_STREAM).body(body);
+        if let Some(reason) = closing {
+            response.set_data(reason);
+        }
         let headers = response.headers_mut();
         headers.insert(
             header::CACHE_CONTROL,

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use domain::channel::Channel;
 use domain::ids::UserId;
+use domain::outbox::Outcome;
+use domain::revocation::Revocation;
 use domain::time::Timestamp;
 
 use crate::rights::Past;
@@ -94,4 +97,28 @@ pub enum AblyTokenError {
 pub trait AblySigner: Send + Sync {
     /// Signs a token for a grant.
     fn sign(&self, grant: &AblyGrant, format: AblyFormat) -> Result<AblyToken, AblyTokenError>;
+
+    /// Forgets the JWTs that a revocation hits, as far as it can tell, and MUST NOT answer any JWT again that was
+    /// signed up to the second in which the revocation settles: Ably takes it for one that was taken back.
+    fn forget(&self, revocation: &Revocation);
+}
+
+/// Whose tokens are taken back at Ably.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AblyTarget {
+    /// A person's.
+    Client(UserId),
+    /// Those of a session, as its grant names it.
+    Session(String),
+}
+
+/// Takes tokens back at Ably, which closes their connections.
+///
+/// An adapter MUST answer one outcome for each target, in order, and [`Outcome::Accepted`] MUST rest on Ably's own word
+/// for that target.
+#[cfg_attr(feature = "testing", mockall::automock)]
+#[async_trait]
+pub trait AblyRevoker: Send + Sync {
+    /// Takes back what was issued before a moment, which lies in the past by less than an hour.
+    async fn revoke(&self, targets: &[AblyTarget], issued_before: Timestamp) -> Vec<Outcome>;
 }

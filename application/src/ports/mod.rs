@@ -1,12 +1,15 @@
 //! What the use cases need from the world. Adapters implement these; `bootstrap` chooses them.
 
 mod ably;
+mod audit;
+mod blocks;
 mod breakers;
 mod bus;
 mod limiter;
 mod outbox;
 mod probe;
 mod registry;
+mod revocations;
 mod rollout;
 mod settings;
 mod store;
@@ -17,13 +20,18 @@ mod transport;
 mod vitals;
 mod wire;
 
-pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
+pub use ably::{
+    AblyFormat, AblyGrant, AblyRevoker, AblySigner, AblyTarget, AblyToken, AblyTokenError, AblyTokenRequest,
+};
+pub use audit::{Audit, AuditError, AuditPage, AuditQuery, Batch, Hash, Kept, Link, Sealed, Trail};
+pub use blocks::{BlocksFormat, UnreadableBlocks};
 pub use breakers::{BreakerReport, Breakers, CallFailure};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
 pub use limiter::{BUDGETS_MAX, Budget, Limiter, LimiterUnavailable, Reach};
 pub use outbox::{Backlog, DeliveryPage, DeliveryRow, Outbox, TokenHolder};
 pub use probe::{NotServing, Part, Probe};
 pub use registry::{Presence, Registry, RegistryError, Spent, TicketId};
+pub use revocations::{RevocationsFormat, UnreadableRevocations};
 pub use rollout::{RolloutFormat, UnreadableRollout};
 pub use settings::{Document, Settings, SettingsError, Version};
 pub use store::{
@@ -42,7 +50,7 @@ pub use wire::{Encoder, Format, Message, Ready, Rendered};
 
 #[cfg(feature = "testing")]
 pub use self::{
-    ably::MockAblySigner, bus::MockBus, limiter::MockLimiter, outbox::MockOutbox, probe::MockProbe,
-    registry::MockRegistry, settings::MockSettings, store::MockStore, tokens::MockTokens,
-    transport::MockTransport,
+    ably::MockAblyRevoker, ably::MockAblySigner, audit::MockAudit, bus::MockBus, limiter::MockLimiter,
+    outbox::MockOutbox, probe::MockProbe, registry::MockRegistry, settings::MockSettings, store::MockStore,
+    tokens::MockTokens, transport::MockTransport,
 };

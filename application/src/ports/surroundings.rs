@@ -131,6 +131,8 @@ pub enum Observation {
         /// Whether it was sent to the replay.
         replay: bool,
     },
+    /// Ably was told of tokens that were taken back; what it came to.
+    AblyRevoked(&'static str),
     /// An event was sent over a pushed transport.
     Pushed {
         /// The name of the outcome.
@@ -145,6 +147,17 @@ pub enum Observation {
         /// How many.
         events: usize,
     },
+    /// Records of the audit trail were written.
+    Audited {
+        /// How many.
+        records: usize,
+    },
+    /// The audit trail could not be written, and is tried again.
+    AuditLate,
+    /// Somebody tried what they have no right to; its name.
+    Suspicious(&'static str),
+    /// Somebody tried it too often; whether they were blocked.
+    Blocked(&'static str),
     /// A request was answered.
     Request {
         /// The status.

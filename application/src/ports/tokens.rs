@@ -23,6 +23,9 @@ pub enum TokenError {
     /// Its time is over.
     #[error("the token has expired")]
     Expired,
+    /// It was taken back.
+    #[error("the token was revoked")]
+    Revoked,
     /// Its time has not come.
     #[error("the token is not valid yet")]
     NotYetValid,

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use domain::ids::ConnectionId;
+use domain::revocation::{Revocation, RevocationId, Revocations, Target};
+use domain::rollout::Why;
 
 use super::*;
 use crate::ports::{Presence, RegistryError};
@@ -95,6 +97,7 @@ fn desk_with(marks: Marks) -> Desk {
     let tickets = Tickets {
         seal: Arc::new(PlainSeal),
         registry: Arc::clone(&marks) as Arc<dyn Registry>,
+        revocations: Arc::new(RevocationsInForce::new(Arc::clone(&clock) as Arc<dyn Clock>)),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         entropy: Arc::new(SeededEntropy::new(1)),
     };
@@ -115,6 +118,7 @@ fn person(user: &str) -> Principal {
         .unwrap();
     person.expires_at = SimClock::START.plus(Duration::from_secs(3_600));
     person.token_id = Some("t-1".into());
+    person.issued_at = Some(SimClock::START);
     person
 }
 
@@ -252,4 +256,27 @@ async fn a_ticket_that_cannot_be_checked_is_not_believed() {
     let grant = desk.tickets.issue(&person("u-1"), None).unwrap();
     let refused = desk.tickets.redeem(&grant.ticket, Some(&grant.cookie)).await;
     assert_eq!(refused, Err(TicketError::Unavailable));
+}
+
+#[tokio::test]
+async fn a_ticket_of_a_token_that_was_taken_back_is_worth_nothing() {
+    let desk = desk();
+    let grant = desk.tickets.issue(&person("u-1"), None).unwrap();
+    let other = desk.tickets.issue(&person("u-2"), None).unwrap();
+    let revocation = Revocation {
+        id: RevocationId(1),
+        target: Target::IssuedBefore {
+            subject: Some("u-1".parse().unwrap()),
+            before: SimClock::START.plus(Duration::from_millis(1)),
+        },
+        by: "admin".parse().unwrap(),
+        why: Why::try_new("lost phone").unwrap(),
+        at: SimClock::START,
+        ends_at: Timestamp::MAX,
+    };
+    let revocations = Revocations::new(vec![revocation]);
+    desk.tickets.revocations.replace(1, revocations);
+    let refused = desk.tickets.redeem(&grant.ticket, None).await;
+    assert_eq!(refused, Err(TicketError::Revoked));
+    assert!(desk.tickets.redeem(&other.ticket, None).await.is_ok());
 }

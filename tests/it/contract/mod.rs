@@ -1,5 +1,6 @@
 //! What each port owes its callers: one suite for each port, the same cases for every adapter.
 
+mod audit;
 mod bus;
 mod leases;
 mod limiter;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use adapters::postgres::{PgBus, PgOutbox, PgRegistry, PgSettings};
-use application::ports::{Bus, Doorbell, Listener, Observer, Outbox, Registry, Reply, Settings};
+use adapters::postgres::{PgAudit, PgBus, PgOutbox, PgRegistry, PgSettings};
+use application::ports::{Audit, Bus, Doorbell, Listener, Observer, Outbox, Registry, Reply, Settings};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::cursor::{Cursor, Position};
@@ -17,6 +17,7 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::audit::AuditFactory;
 use super::bus::BusFactory;
 use super::leases::{LeaseFactory, Node};
 use super::outbox::OutboxFactory;
@@ -48,6 +49,14 @@ impl SettingsFactory for OverPostgres {
     async fn open(&self) -> [Arc<dyn Settings>; 2] {
         let place = self.database.url().parse().unwrap();
         [0, 1].map(|_| Arc::new(PgSettings::open(&place).unwrap()) as Arc<dyn Settings>)
+    }
+}
+
+#[async_trait]
+impl AuditFactory for OverPostgres {
+    async fn open(&self) -> [Arc<dyn Audit>; 2] {
+        let place = self.database.url().parse().unwrap();
+        [0, 1].map(|_| Arc::new(PgAudit::open(&place).unwrap()) as _)
     }
 }
 

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapters::redis::{Own, RedisBus, RedisLimiter, RedisOutbox, RedisRegistry, RedisSettings, Server};
-use application::ports::{Bus, Limiter, Observer, Outbox, Registry, Settings};
+use adapters::redis::{
+    Own, RedisAudit, RedisBus, RedisLimiter, RedisOutbox, RedisRegistry, RedisSettings, Server,
+};
+use application::ports::{Audit, Bus, Limiter, Observer, Outbox, Registry, Settings};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::ids::NodeId;
@@ -15,6 +17,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::audit::AuditFactory;
 use super::bus::BusFactory;
 use super::leases::{LeaseFactory, Node};
 use super::limiter::LimiterFactory;
@@ -186,6 +189,13 @@ impl OutboxFactory for OverRedis {
         let moved: Option<u64> = self.connect().await.get(self.outbox_clock()).await.unwrap();
         let now = RegistryFactory::now(self).await;
         now.plus(Duration::from_millis(moved.unwrap_or(0)))
+    }
+}
+
+#[async_trait]
+impl AuditFactory for OverRedis {
+    async fn open(&self) -> [Arc<dyn Audit>; 2] {
+        [0, 1].map(|_| Arc::new(RedisAudit::new(&self.server)) as _)
     }
 }
 

@@ -5,5 +5,6 @@ mod faults;
 mod node;
 mod panics;
 mod property;
+mod revocation;
 mod streams;
 mod world;

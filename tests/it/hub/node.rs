@@ -12,6 +12,7 @@ use application::ports::{Encoder, Format, Message, Observation, Observer, Render
 use application::publish::{Publish, Submission};
 use application::replay::Replay;
 use application::retract::Retract;
+use application::revocations::RevocationsInForce;
 use application::rights::Rights;
 use application::room::Room;
 use application::subscribe::{Renew, Subscribe};
@@ -54,6 +55,7 @@ pub(super) struct Node {
     pub(super) bus: Arc<LossyBus>,
     pub(super) registry: Arc<MemoryRegistry>,
     pub(super) rights: Arc<Rights>,
+    pub(super) revocations: Arc<RevocationsInForce>,
     pub(super) hub: Arc<Hub>,
     pub(super) publish: Publish,
     pub(super) retract: Retract,
@@ -79,6 +81,7 @@ impl Node {
         let bus = Arc::new(LossyBus::new(Arc::new(MemoryBus::new())));
         let registry = Arc::new(MemoryRegistry::new(clock.clone(), Arc::new(Unobserved)));
         let rights = Arc::new(Rights::new(Matrix::default_roles()));
+        let revocations = Arc::new(RevocationsInForce::new(clock.clone()));
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let panics = Arc::new(Panics::default());
         let parts = HubParts {
@@ -86,6 +89,7 @@ impl Node {
             bus: bus.clone(),
             registry: registry.clone(),
             rights: rights.clone(),
+            revocations: revocations.clone(),
             encoder: Arc::new(PlainEncoder),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -139,6 +143,7 @@ impl Node {
             node: NodeId(1),
         };
         let node = Self {
+            revocations,
             retract: Retract {
                 store: store.clone(),
                 bus: bus.clone(),

@@ -16,7 +16,7 @@ use domain::stream::{CloseReason, Resume};
 use super::faults::Fault;
 use super::node::{Node, Size};
 
-async fn node() -> Node {
+pub(super) async fn node() -> Node {
     Node::start(&Size::default(), Fault::None).await
 }
 
@@ -26,7 +26,7 @@ pub(super) fn person(user: &str, units: &[&str]) -> Principal {
         .unwrap()
 }
 
-fn request(resume: Resume) -> StreamRequest {
+pub(super) fn request(resume: Resume) -> StreamRequest {
     StreamRequest {
         selection: Selection::Default,
         resume,
@@ -45,7 +45,7 @@ impl Stream {
         Self::open_with(node, person, request(resume)).await
     }
 
-    async fn open_with(node: &Node, person: Principal, request: StreamRequest) -> Self {
+    pub(super) async fn open_with(node: &Node, person: Principal, request: StreamRequest) -> Self {
         let subscription = node
             .subscribe
             .run(Arc::new(person), request)
@@ -57,7 +57,7 @@ impl Stream {
         }
     }
 
-    fn id(&self) -> ConnectionId {
+    pub(super) fn id(&self) -> ConnectionId {
         self.subscription.connection()
     }
 

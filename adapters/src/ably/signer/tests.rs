@@ -9,6 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::channel::Channel;
 use domain::ids::UserId;
+use domain::revocation::{RevocationId, Target};
+use domain::rollout::Why;
 use domain::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -180,4 +182,52 @@ fn a_grant_without_channels_is_refused() {
     for format in [AblyFormat::Jwt, AblyFormat::Request] {
         assert_eq!(signer.sign(&grant, format), Err(AblyTokenError::NoChannel));
     }
+}
+
+fn revocation(target: Target, at_ms: u64) -> Revocation {
+    Revocation {
+        id: RevocationId(1),
+        target,
+        by: "admin".parse().unwrap(),
+        why: Why::try_new("a test").unwrap(),
+        at: SimClock::START.plus(Duration::from_millis(at_ms)),
+        ends_at: Timestamp::MAX,
+    }
+}
+
+#[test]
+fn what_was_taken_back_is_not_given_out_again_and_nothing_is_kept_until_it_settles() {
+    let (signer, _) = signer();
+    let cached = |grant: &AblyGrant| matches!(jwt(&signer, grant), AblyToken::CachedJwt(_));
+    let in_session = |session: &str| AblyGrant {
+        session: session.to_owned(),
+        ..grant("bia", 0, 3_600)
+    };
+    for kept in [
+        grant("ana", 0, 3_600),
+        in_session("session.1"),
+        in_session("session.2"),
+    ] {
+        assert!(!cached(&kept) && cached(&kept));
+    }
+    signer.forget(&revocation(Target::Subject("ana".parse().unwrap()), 10_500));
+    assert!(cached(&in_session("session.1")), "others keep theirs");
+    // Settled at 12.5 s: Ably takes a token of second 12 for one that was issued before.
+    for second in [10, 11, 12] {
+        let fresh = grant("ana", second, 3_600);
+        assert!(!cached(&fresh) && !cached(&fresh), "second {second}");
+    }
+    let later = grant("ana", 13, 3_600);
+    assert!(!cached(&later) && cached(&later));
+    signer.forget(&revocation(Target::Token("1".parse().unwrap()), 20_000));
+    assert!(cached(&in_session("session.2")) && !cached(&in_session("session.1")));
+    let before = after(20);
+    signer.forget(&revocation(
+        Target::IssuedBefore {
+            subject: None,
+            before,
+        },
+        20_000,
+    ));
+    assert!(!cached(&in_session("session.2")));
 }

@@ -25,6 +25,7 @@ async fn a_token_says_all_there_is_to_know_about_a_person() {
     let expected = Principal {
         profile: Some("premium".into()),
         token_id: Some("t-1".into()),
+        issued_at: Some(Timestamp::from_millis(start() * 1_000)),
         expires_at: Timestamp::from_millis((start() + 60) * 1_000),
         ..Principal::new(
             "u-42".parse().unwrap(),

@@ -52,6 +52,7 @@ async fn a_minted_token_describes_the_person_it_was_made_for() {
     assert_eq!(described.expires_at, SimClock::START.plus(after(600)));
     let known = Principal {
         token_id: described.token_id.clone(),
+        issued_at: Some(SimClock::START),
         expires_at: described.expires_at,
         ..person()
     };

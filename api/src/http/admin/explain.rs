@@ -9,7 +9,6 @@ use domain::policy::{Route, Said};
 use domain::safe::Carried;
 use domain::transport::{Reason, Transport};
 use poem::web::Data;
-use poem_openapi::registry::MetaSchema;
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 use serde::Serialize;
@@ -18,11 +17,11 @@ use super::deliveries::DeliveryBody;
 use super::{ADMINISTRATOR, Administrator};
 use crate::http::answer::Answer;
 use crate::http::problem::{CALLER, Kind, Outcome, STORE, causes};
-use crate::http::request::{Asked, Faults, FromTexts, once};
+use crate::http::request::{Asked, Faults};
 use crate::http::schema::{
     ChannelText, CursorText, IdText, MomentText, NotificationIdText, ReasonText, TransportText,
 };
-use crate::http::{Group, Services, schema};
+use crate::http::{Group, Services};
 
 causes! {
     Explaining = [CALLER, ADMINISTRATOR, STORE, &[Kind::InvalidRequest, Kind::NotFound]];
@@ -60,16 +59,6 @@ impl ExplainApi {
             notification,
             &explanation,
         )))
-    }
-}
-
-impl FromTexts for UserId {
-    fn schema() -> MetaSchema {
-        schema::id()
-    }
-
-    fn from_texts(texts: &[String]) -> Result<Self, String> {
-        once(texts, str::parse)
     }
 }
 

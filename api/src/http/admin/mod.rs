@@ -2,18 +2,24 @@
 //! capability matrix in force; a test asks each of them as everybody else.
 
 mod administrator;
+mod audit;
 mod availability;
+mod blocks;
 mod breakers;
 mod deliveries;
 mod explain;
+mod revocations;
 mod rollout;
 mod rollout_body;
 
 pub(crate) use self::administrator::{ADMINISTRATOR, Administrator};
+use self::audit::AuditApi;
 use self::availability::AvailabilityApi;
+use self::blocks::BlocksApi;
 use self::breakers::BreakersApi;
 use self::deliveries::DeliveriesApi;
 use self::explain::ExplainApi;
+use self::revocations::RevocationsApi;
 use self::rollout::RolloutApi;
 
 /// Every group of addresses for administrators. One member of the service's own: a tuple of them has sixteen at most.
@@ -23,6 +29,9 @@ pub(crate) type AdminApi = (
     ExplainApi,
     BreakersApi,
     AvailabilityApi,
+    RevocationsApi,
+    AuditApi,
+    BlocksApi,
 );
 pub(crate) const ADMIN_API: AdminApi = (
     RolloutApi,
@@ -30,4 +39,7 @@ pub(crate) const ADMIN_API: AdminApi = (
     ExplainApi,
     BreakersApi,
     AvailabilityApi,
+    RevocationsApi,
+    AuditApi,
+    BlocksApi,
 );

@@ -5,6 +5,7 @@ pub(crate) mod limit;
 mod methods;
 mod origins;
 mod request_id;
+pub(crate) mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub(crate) use self::client::ClientAddress;
 use self::limit::Told;
 pub(crate) use self::methods::{Methods, RoutePattern};
 pub(crate) use self::origins::{Origins, is_loopback_host};
+use self::trace::{Asked, Trace};
 use super::Services;
 use super::problem::{Form, Kind, Problem};
 
@@ -51,7 +53,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         }
     }
 
-    async fn answer(&self, mut request: Request, request_id: &str, told: Told) -> Response {
+    async fn answer(&self, mut request: Request, request_id: &str, told: Told, trace: Trace) -> Response {
         if let Some(answer) = self.origins.preflight(request.method(), request.headers()) {
             return answer.unwrap_or_else(|problem| problem.into_answer(Form::Problem, request_id));
         }
@@ -59,6 +61,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         request.set_data(Arc::clone(&self.services));
         request.set_data(Arc::clone(&self.origins));
         request.set_data(told);
+        request.set_data(trace);
         // Streams answer at once and go on afterwards; whatever takes longer hangs on somebody who does not answer.
         let limit = self.services.config.request_timeout;
         let answer = timeout(
@@ -137,12 +140,21 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             status = tracing::field::Empty,
             duration_ms = tracing::field::Empty,
         );
-        let told = Told::default();
-        let answering = self.answer(request, &request_id, told.clone());
+        let (told, trace) = (Told::default(), Trace::default());
+        let asked = Asked {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            request_id: request_id.clone(),
+        };
+        let answering = self.answer(request, &request_id, told.clone(), trace.clone());
         let mut response = answering.instrument(span.clone()).await;
         self.finish(&request_headers, &request_id, &told, &mut response);
         let duration = self.services.clock.uptime().saturating_sub(started);
         self.report(&response, &span, duration);
+        trace.watch(&self.services, &response);
+        if let Some(entry) = trace.entry(&asked, &response, self.services.clock.now()) {
+            self.services.recorder.record(entry);
+        }
         Ok(response)
     }
 }

@@ -36,9 +36,11 @@ pub(crate) const CALLER: &[Kind] = &[
     Kind::TokenMissing,
     Kind::TokenInvalid,
     Kind::TokenExpired,
+    Kind::TokenRevoked,
     Kind::SubjectNotAddressable,
     Kind::TooManyMemberships,
     Kind::RateLimited,
+    Kind::Blocked,
     Kind::Unavailable,
 ];
 
@@ -47,6 +49,7 @@ pub(crate) const CREDENTIALS: &[Kind] = &[
     Kind::TokenMissing,
     Kind::TokenInvalid,
     Kind::TokenExpired,
+    Kind::TokenRevoked,
     Kind::SubjectNotAddressable,
     Kind::TooManyMemberships,
     Kind::Unavailable,

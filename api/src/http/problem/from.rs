@@ -1,7 +1,7 @@
 //! Which problem each error is.
 
 use application::error::Error;
-use application::limits::Limited;
+use application::limits::{Limited, Of};
 use application::ports::{Refusal, StoreError, TokenError};
 use application::rollout::RolloutError;
 use application::settings::ChangeError;
@@ -32,7 +32,7 @@ impl From<Error> for Problem {
         let detail = error.to_string();
         match error {
             Error::Forbidden(_) => Self::new(Kind::Forbidden, detail),
-            Error::NotFound(what) => Self::not_found(what),
+            Error::NotFound(what) | Error::Foreign(what) => Self::not_found(what),
             Error::Invalid(errors) => Self::fields(errors),
             Error::OtherHistory(_) => Self::new(Kind::CursorOfAnotherHistory, detail),
             Error::TooLarge { .. } => Self::new(Kind::NotificationTooLarge, detail),
@@ -52,7 +52,12 @@ impl From<Error> for Problem {
 impl From<Limited> for Problem {
     fn from(limited: Limited) -> Self {
         let left = limited.0;
-        Self::new(Kind::RateLimited, limited.to_string()).limited(left.limit, left.reset)
+        let kind = if left.of == Of::Block {
+            Kind::Blocked
+        } else {
+            Kind::RateLimited
+        };
+        Self::new(kind, limited.to_string()).limited(left.limit, left.reset)
     }
 }
 
@@ -107,6 +112,7 @@ impl From<TokenError> for Problem {
                 return Self::new(Kind::Unavailable, detail).retry_after(KEYS_RETRY_AFTER);
             }
             TokenError::Expired => Kind::TokenExpired,
+            TokenError::Revoked => Kind::TokenRevoked,
             TokenError::SubjectNotAddressable => Kind::SubjectNotAddressable,
             TokenError::TooManyMemberships => Kind::TooManyMemberships,
             TokenError::Malformed(_)
@@ -151,6 +157,7 @@ impl From<TicketError> for TicketRefusal {
             TicketError::Invalid => problem(Kind::TicketInvalid),
             TicketError::CookieMismatch => problem(Kind::TicketReplayed),
             TicketError::Expired => problem(Kind::TicketExpired),
+            TicketError::Revoked => problem(Kind::TokenRevoked),
             TicketError::Ended => Self::Ended,
             TicketError::Unavailable => Self::Later,
         }
@@ -165,6 +172,7 @@ pub(in crate::http) const fn token_refusal(error: &TokenError) -> &'static str {
         TokenError::UnknownKey => "unknown-key",
         TokenError::BadSignature => "signature",
         TokenError::Expired => "expired",
+        TokenError::Revoked => "revoked",
         TokenError::NotYetValid => "not-yet-valid",
         TokenError::WrongIssuer => "issuer",
         TokenError::WrongAudience => "audience",

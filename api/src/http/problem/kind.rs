@@ -51,6 +51,8 @@ kinds! {
         "Get another token from whoever issues them; `detail` says what is wrong with this one.";
     TokenExpired = "token-expired", UNAUTHORIZED, "The token has expired",
         "Get a fresh token and repeat the request.";
+    TokenRevoked = "token-revoked", UNAUTHORIZED, "The token was revoked",
+        "Sign in again. Where a fresh token is refused as well, the operator has shut the account out.";
     SubjectNotAddressable = "subject-not-addressable", UNAUTHORIZED, "The token's subject cannot have a channel",
         "Have tokens issued whose `sub` is 1 to 64 of `A-Z a-z 0-9 _ -`.";
     TooManyMemberships = "too-many-memberships", UNAUTHORIZED, "The token names too many units and benefits",
@@ -87,6 +89,9 @@ kinds! {
         "Open it with a WebSocket client of version 13.";
     RateLimited = "rate-limited", TOO_MANY_REQUESTS, "That was asked for too often",
         "Repeat the request after `Retry-After` seconds; `detail` names the limit.";
+    Blocked = "blocked", TOO_MANY_REQUESTS, "You are shut out for a while",
+        "Come back after `Retry-After` seconds, and do not try again what nobody gave you a right to. An administrator \
+         can lift it.";
     InternalError = "internal-error", INTERNAL_SERVER_ERROR, "Something went wrong in the service",
         "Tell the operator the `request_id`.";
     StoreUnavailable = "store-unavailable", SERVICE_UNAVAILABLE, "The store cannot be reached",

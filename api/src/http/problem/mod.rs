@@ -162,6 +162,7 @@ impl Problem {
             Form::Ably => AblyProblemDocument::from(document).into_response(),
         };
         response.set_status(self.status_code());
+        response.set_data(self.kind);
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }

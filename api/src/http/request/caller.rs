@@ -9,8 +9,10 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
+use crate::http::edge::ClientAddress;
 use crate::http::edge::limit::admit;
-use crate::http::problem::{Problem, token_missing, token_refusal};
+use crate::http::edge::trace::Trace;
+use crate::http::problem::{Form, Kind, Problem, token_missing, token_refusal};
 use crate::http::services_of;
 
 const SCHEME: &str = "bearer";
@@ -99,6 +101,7 @@ async fn verify(request: &Request) -> Result<Option<Arc<Principal>>> {
     let services = services_of(request)?;
     match services.tokens.verify(token).await {
         Ok(principal) => {
+            Trace::is(request, services, &principal.user);
             admit(request, Some(&principal)).await?;
             Ok(Some(Arc::new(principal)))
         }
@@ -106,12 +109,42 @@ async fn verify(request: &Request) -> Result<Option<Arc<Principal>>> {
             services
                 .observer
                 .saw(&Observation::TokenRefused(token_refusal(&error)));
+            if forged(&error) {
+                services.watch.failed(ClientAddress::of(request, services).0);
+            }
             // Keys that cannot be fetched are no fault of whoever shows a token.
             if error != TokenError::KeysUnavailable {
                 admit(request, None).await?;
             }
-            Err(Problem::from(error).into())
+            Err(refusal(request, error).into())
         }
+    }
+}
+
+/// `ably-js` asks for ever after a 401, and 403 ends that: nobody who was shut out is to knock every fifteen seconds.
+fn refusal(request: &Request, error: TokenError) -> Problem {
+    let for_ably = Form::at(request.uri().path()) == Form::Ably;
+    if for_ably && error == TokenError::Revoked {
+        return Problem::new(Kind::Forbidden, error.to_string());
+    }
+    error.into()
+}
+
+/// Tells whether a token was made up, or somebody else's: one that is merely over is no attempt at anything.
+pub(crate) const fn forged(error: &TokenError) -> bool {
+    match error {
+        TokenError::Malformed(_)
+        | TokenError::AlgorithmNotAccepted
+        | TokenError::UnknownKey
+        | TokenError::BadSignature
+        | TokenError::WrongIssuer
+        | TokenError::WrongAudience => true,
+        TokenError::Expired
+        | TokenError::Revoked
+        | TokenError::NotYetValid
+        | TokenError::SubjectNotAddressable
+        | TokenError::TooManyMemberships
+        | TokenError::KeysUnavailable => false,
     }
 }
 

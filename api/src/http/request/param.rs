@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use domain::channel::Channel;
 use domain::cursor::Cursor;
+use domain::ids::UserId;
 use domain::notification::{FieldError, NotificationType, Priority};
 use poem::http::HeaderValue;
 use poem::{Request, RequestBody, Result};
@@ -182,6 +183,16 @@ impl<'a, T: FromTexts> ApiExtractor<'a> for Named<T> {
         // No address here names more than one thing.
         let text = request.path_params::<String>().ok();
         Ok(Self(text.and_then(|text| T::from_texts(&[text]).ok())))
+    }
+}
+
+impl FromTexts for UserId {
+    fn schema() -> MetaSchema {
+        schema::id()
+    }
+
+    fn from_texts(texts: &[String]) -> Result<Self, String> {
+        once(texts, str::parse)
     }
 }
 

@@ -31,6 +31,8 @@ impl AblySigner for Plain {
             }),
         })
     }
+
+    fn forget(&self, _: &domain::revocation::Revocation) {}
 }
 
 fn with_ably() -> Client {

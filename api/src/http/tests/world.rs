@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use application::ably_tokens::{AblyTokens, Limit};
+use application::abuse::{AdministerBlocks, Alarm, BlocksInForce, detector};
 use application::admission::{Admission, AdmissionBounds};
+use application::audit::recorder;
 use application::availability::Availability;
 use application::degrade::Degrade;
 use application::deliveries::AdministerDeliveries;
@@ -15,13 +17,15 @@ use application::inbox::Inbox;
 use application::limits::{Limits, Rules};
 use application::load::Load;
 use application::ports::{
-    AblySigner, BreakerReport, Breakers, Bus, Limiter, MockBus, MockOutbox, MockRegistry, MockSettings,
-    MockStore, MockTransport, OpenError, OpenStream, Outbox, Outgoing, Probe, Sanitizer, Seal, Settings,
-    Store, Streams, StreamsReport, Subscription, TokenError, Tokens, Transport, Unsubscribed, Vitals,
+    AblySigner, Audit, BlocksFormat, BreakerReport, Breakers, Bus, Limiter, MockAudit, MockBus, MockOutbox,
+    MockRegistry, MockSettings, MockStore, MockTransport, OpenError, OpenStream, Outbox, Outgoing, Probe,
+    RevocationsFormat, Sanitizer, Seal, Settings, Store, Streams, StreamsReport, Subscription, TokenError,
+    Tokens, Transport, UnreadableBlocks, UnreadableRevocations, Unsubscribed, Vitals,
 };
 use application::publish::Publish;
 use application::replay::Replay;
 use application::retract::Retract;
+use application::revocations::{RevocationsInForce, RevokeTokens};
 use application::rights::Rights;
 use application::rollout::AdministerRollout;
 use application::room::Room;
@@ -32,6 +36,8 @@ use application::testing::{CountingIds, Drawer, SeededEntropy, Shelf, SimClock, 
 use application::tickets::Tickets;
 use async_trait::async_trait;
 use bytes::Bytes;
+use domain::abuse::{Block, Blocks};
+use domain::audit::ChainId;
 use domain::breaker::BreakerState;
 use domain::capability::{Matrix, Principal, Role};
 use domain::cohort::Salt;
@@ -39,6 +45,7 @@ use domain::cursor::{Cursor, Epoch, Position};
 use domain::degrade::Signals;
 use domain::ids::{ConnectionId, NodeId, UserId};
 use domain::policy::Health;
+use domain::revocation::Revocations;
 use domain::rollout::Rollout;
 use domain::stream::CloseReason;
 use poem::http::StatusCode;
@@ -68,6 +75,9 @@ pub(crate) struct World {
     pub(super) sockets: Arc<FakeSockets>,
     pub(super) clock: Arc<SimClock>,
     pub(super) settings: Arc<Drawer>,
+    pub(super) revocation_settings: Arc<Drawer>,
+    pub(super) audit: Arc<dyn Audit>,
+    pub(super) block_settings: Arc<Drawer>,
     pub(super) shelf: Arc<Shelf>,
     pub(super) config: HttpConfig,
 }
@@ -103,6 +113,9 @@ impl World {
             sockets: Arc::default(),
             clock: Arc::default(),
             settings: Arc::default(),
+            revocation_settings: Arc::default(),
+            audit: Arc::new(MockAudit::new()),
+            block_settings: Arc::default(),
             shelf: Arc::default(),
             config: HttpConfig::default(),
         }
@@ -137,6 +150,23 @@ impl World {
             observer: observer.clone(),
         });
         let load = self.load;
+        let revocations = Arc::new(RevocationsInForce::new(Arc::clone(&clock)));
+        let limits = limits(self.limiter, self.rules);
+        let (recorder, _) = recorder(
+            ChainId(1),
+            self.audit.clone(),
+            Arc::clone(&clock),
+            observer.clone(),
+        );
+        let blocks = Arc::new(AdministerBlocks {
+            change: change_settings(self.block_settings, &store, &bus),
+            format: Arc::new(NoRevocations),
+            in_force: Arc::new(BlocksInForce::new(Arc::clone(&clock))),
+            clock: Arc::clone(&clock),
+            observer: observer.clone(),
+        });
+        let (limits_seen, blocks_seen) = (Arc::clone(&limits), Arc::clone(&blocks));
+        let (watch, _) = detector(limits_seen, blocks_seen, recorder.clone(), Arc::new(Unalarmed));
         let ably_tokens = self.ably.map(|signer| {
             AblyTokens::new(
                 Arc::clone(&rights),
@@ -156,7 +186,7 @@ impl World {
             standing: Mutex::default(),
         });
         let client = Client::new(Services {
-            limits: limits(self.limiter, self.rules),
+            limits,
             settings: change_settings(Arc::new(self.limit_settings), &store, &bus),
             publish: Publish {
                 store: Arc::clone(&store),
@@ -219,8 +249,23 @@ impl World {
             tickets: Tickets {
                 seal: Arc::new(Hex),
                 registry: Arc::clone(&registry),
+                revocations: Arc::clone(&revocations),
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
+            },
+            audit: self.audit,
+            recorder,
+            blocks,
+            watch: Arc::new(watch),
+            revocations: RevokeTokens {
+                change: change_settings(self.revocation_settings, &store, &bus),
+                format: Arc::new(NoRevocations),
+                in_force: revocations,
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+                observer: observer.clone(),
+                kept: Duration::from_secs(3_600),
+                outside: None,
             },
             ably_tokens,
             explain: Explain {
@@ -310,6 +355,7 @@ impl Tokens for FakeTokens {
                 "foreign" => TokenError::UnknownKey,
                 "forged" => TokenError::BadSignature,
                 "expired" => TokenError::Expired,
+                "revoked" => TokenError::Revoked,
                 "early" => TokenError::NotYetValid,
                 "issuer" => TokenError::WrongIssuer,
                 "audience" => TokenError::WrongAudience,
@@ -323,6 +369,37 @@ impl Tokens for FakeTokens {
         principal.expires_at = SimClock::START.plus(Duration::from_secs(3_600));
         Ok(principal)
     }
+}
+
+/// Revocations that are counted as written, and never read back.
+struct NoRevocations;
+
+impl RevocationsFormat for NoRevocations {
+    fn read(&self, _: &str) -> Result<Revocations, UnreadableRevocations> {
+        Ok(Revocations::default())
+    }
+
+    fn write(&self, revocations: &Revocations) -> String {
+        revocations.all().len().to_string()
+    }
+}
+
+impl BlocksFormat for NoRevocations {
+    fn read(&self, _: &str) -> Result<Blocks, UnreadableBlocks> {
+        Ok(Blocks::default())
+    }
+
+    fn write(&self, blocks: &Blocks) -> String {
+        blocks.all().len().to_string()
+    }
+}
+
+/// Administrators who sleep.
+struct Unalarmed;
+
+#[async_trait]
+impl Alarm for Unalarmed {
+    async fn raise(&self, _: &[Block]) {}
 }
 
 struct FakeMint;

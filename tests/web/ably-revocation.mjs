@@ -1,0 +1,84 @@
+// npm `ably` with `/v1/ably/token` as its `authUrl`, connected to the stand-in for Ably, while tokens are taken back.
+
+import { deepStrictEqual, ok, strictEqual } from 'node:assert';
+import Ably from 'ably';
+import { call, somebody, token } from './lib/arauto.mjs';
+import { run } from './lib/check.mjs';
+import { serverUrl, setting } from './lib/harness.mjs';
+import { until } from './lib/until.mjs';
+
+const standIn = new URL(setting('ABLY_URL'));
+const authUrl = `${serverUrl()}/v1/ably/token`;
+const headers = (bearer) => ({ authorization: `Bearer ${bearer}` });
+
+async function connected(bearer, body) {
+  const client = new Ably.Realtime({
+    endpoint: standIn.hostname, port: Number(standIn.port), tls: false, useBinaryProtocol: false, logLevel: 0,
+    disconnectedRetryTimeout: 200, suspendedRetryTimeout: 200, disableConnectivityCheck: true, transports: ['web_socket'],
+    authUrl, authHeaders: headers(bearer),
+  });
+  const states = [];
+  client.connection.on((change) => states.push(`${change.current}${change.reason ? ` ${change.reason.code}` : ''}`));
+  try {
+    await client.connection.whenState('connected');
+    await body({ client, states });
+  } finally {
+    client.close();
+  }
+}
+
+async function revoke(body) {
+  const admin = await token('admin-1', ['ADMIN']);
+  const revoked = await call('POST', '/v1/admin/revocations', { token: admin, body: { ...body, why: 'a test' } });
+  strictEqual(revoked.status, 200, JSON.stringify(revoked.body));
+  return revoked.body;
+}
+
+/** Waits until the next second of the clock: a token of this one would count as issued before. */
+const nextSecond = () => new Promise((done) => setTimeout(done, 1_000 - (Date.now() % 1_000) + 20));
+
+async function whoeverIsShutOutStaysOut() {
+  const ana = somebody('ana');
+  await connected(await token(ana), async ({ client, states }) => {
+    await client.channels.get(`private:user:${ana}:notifications`).attach();
+    await nextSecond();
+    await revoke({ subject: ana });
+    await until(() => `failed, saw ${states}`, () => client.connection.state === 'failed');
+    ok(states.some((state) => state.startsWith('disconnected') || state.startsWith('failed')), states.join());
+    const seen = states.length;
+    // Three times as long as it would take to try again.
+    await new Promise((done) => setTimeout(done, 600));
+    deepStrictEqual(states.slice(seen), [], 'it tried again');
+  });
+}
+
+async function whoeverSignsInAgainComesBack() {
+  const bea = somebody('bea');
+  await connected(await token(bea), async ({ client, states }) => {
+    await nextSecond();
+    await revoke({ subject: bea, issued_before: new Date().toISOString() });
+    await until(() => `failed, saw ${states}`, () => client.connection.state === 'failed');
+    await nextSecond();
+    await client.auth.authorize(null, { authUrl, authHeaders: headers(await token(bea)) });
+    await until(() => `connected again, saw ${states}`, () => client.connection.state === 'connected');
+    await client.channels.get(`private:user:${bea}:notifications`).attach();
+    // Ably is told once more when every node refuses. What was signed before that is replaced, and it stays.
+    await new Promise((done) => setTimeout(done, 4_000));
+    await until(() => `still connected, saw ${states}`, () => client.connection.state === 'connected');
+  });
+}
+
+async function othersAreNotConcerned() {
+  await connected(await token(somebody('eva')), async ({ client, states }) => {
+    const seen = states.length;
+    await revoke({ subject: somebody('nobody') });
+    await new Promise((done) => setTimeout(done, 600));
+    deepStrictEqual([client.connection.state, states.slice(seen)], ['connected', []]);
+  });
+}
+
+await run([
+  ['whoever_is_shut_out_stays_out', whoeverIsShutOutStaysOut],
+  ['whoever_signs_in_again_comes_back', whoeverSignsInAgainComesBack],
+  ['others_are_not_concerned', othersAreNotConcerned],
+]);
