@@ -95,6 +95,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one line for each part of the service")]
     pub(super) fn serve(self) -> Client {
         let mut bus = MockBus::new();
         bus.expect_announce().returning(|_| ());
