@@ -7,7 +7,7 @@ mod chain;
 mod sealer;
 mod verify;
 
-pub use self::chain::{Chain, genesis, link};
+pub use self::chain::{Chain, genesis, hex, link};
 pub use self::sealer::{Recorder, Sealer, recorder};
 pub use self::verify::{Broken, Verified, Verifier, VerifyAudit, VerifyError};
 

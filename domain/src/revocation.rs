@@ -118,10 +118,10 @@ impl Target {
     /// Tells whether everything that the other hits, this one hits as well.
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Subject(user), Self::Subject(theirs)) => user == theirs,
             (
                 Self::Subject(user),
-                Self::IssuedBefore {
+                Self::Subject(theirs)
+                | Self::IssuedBefore {
                     subject: Some(theirs),
                     ..
                 },
@@ -240,7 +240,7 @@ impl Revocations {
     }
 
     /// Adds one. What has ended goes, and what the new one covers for as long as it would count.
-    pub fn with(&self, revocation: Revocation, now: Timestamp) -> Result<Self, RevocationsFull> {
+    pub fn with(&self, revocation: &Revocation, now: Timestamp) -> Result<Self, RevocationsFull> {
         let kept = self.all.iter().filter(|known| {
             let covered = revocation.target.covers(&known.target) && known.ends_at <= revocation.ends_at;
             now < known.ends_at && !covered
@@ -293,7 +293,7 @@ mod tests {
     }
 
     fn one(target: Target) -> Revocations {
-        Revocations::default().with(revocation(1, target), NOW).unwrap()
+        Revocations::default().with(&revocation(1, target), NOW).unwrap()
     }
 
     #[test]
@@ -355,7 +355,7 @@ mod tests {
             ends_at: end.plus(Duration::from_secs(1)),
             ..revocation(2, Target::Subject("bia".parse().unwrap()))
         };
-        assert_eq!(revoked.with(next, end).unwrap().all().len(), 1);
+        assert_eq!(revoked.with(&next, end).unwrap().all().len(), 1);
     }
 
     #[test]
@@ -363,15 +363,15 @@ mod tests {
         let earlier = NOW.minus(Duration::from_secs(9));
         let mut known = one(issued_before(Some("ana"), earlier));
         known = known
-            .with(revocation(2, Target::Subject("bia".parse().unwrap())), NOW)
+            .with(&revocation(2, Target::Subject("bia".parse().unwrap())), NOW)
             .unwrap();
         let longer = Revocation {
             ends_at: Timestamp::MAX,
             ..revocation(3, issued_before(None, earlier))
         };
-        known = known.with(longer, NOW).unwrap();
+        known = known.with(&longer, NOW).unwrap();
         assert_eq!(known.all().len(), 2, "everybody's covers ana's");
-        known = known.with(revocation(4, issued_before(None, NOW)), NOW).unwrap();
+        known = known.with(&revocation(4, issued_before(None, NOW)), NOW).unwrap();
         let ids: Vec<u64> = known.all().iter().map(|known| known.id.0).collect();
         assert_eq!(ids, [4, 3, 2], "a ban is no matter of age, and 3 counts longer");
     }
@@ -387,9 +387,9 @@ mod tests {
             revocation(u64::try_from(n).unwrap(), target)
         };
         let full = Revocations::new((0..REVOCATIONS_MAX).map(entry).collect());
-        assert_eq!(full.with(entry(REVOCATIONS_MAX), NOW), Err(RevocationsFull));
+        assert_eq!(full.with(&entry(REVOCATIONS_MAX), NOW), Err(RevocationsFull));
         let all = full
-            .with(revocation(9_999, issued_before(None, NOW)), NOW)
+            .with(&revocation(9_999, issued_before(None, NOW)), NOW)
             .unwrap();
         assert_eq!(all.all().len(), 1);
         assert!(all.hit(&person("u-77", None, Some(0)), NOW).is_some());

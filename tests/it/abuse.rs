@@ -142,7 +142,7 @@ async fn a_person_who_reaches_for_foreign_channels_is_shut_out_everywhere_until_
         listed.contains("user:ana") && listed.contains("foreign-channel"),
         "{listed}"
     );
-    let lifted = site
+    let freed = site
         .ask(
             1,
             &boss,
@@ -150,7 +150,7 @@ async fn a_person_who_reaches_for_foreign_channels_is_shut_out_everywhere_until_
             Value::Null,
         )
         .await;
-    assert_eq!(lifted.0, 204, "{}", lifted.1);
+    assert_eq!(freed.0, 204, "{}", freed.1);
     for node in 0..2 {
         site.answers(node, &ana, 200).await;
     }

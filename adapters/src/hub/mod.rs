@@ -199,8 +199,9 @@ impl Hub {
     /// Closes every stream whose token was taken back, after other revocations came into force.
     pub fn close_revoked(&self) {
         let open: Vec<_> = self.connections().values().cloned().collect();
-        open.iter()
-            .for_each(|connection| self.close_if_revoked(connection));
+        for connection in open {
+            self.close_if_revoked(&connection);
+        }
     }
 
     /// A stream that was registered before it is looked at here is found either by this look or by

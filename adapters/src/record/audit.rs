@@ -1,5 +1,6 @@
 //! Records of the audit trail as Redis keeps them.
 
+use application::audit::hex;
 use application::ports::{Hash, Link, Sealed};
 use domain::audit::{Entry, Note, Record};
 use domain::time::Timestamp;
@@ -33,7 +34,7 @@ impl From<&Sealed> for AuditRecord {
             target: entry.target.as_str().to_owned(),
             outcome: entry.outcome.as_str().to_owned(),
             request: entry.request.as_str().to_owned(),
-            hash: to_hex(hash),
+            hash: hex(hash),
         }
     }
 }
@@ -65,7 +66,7 @@ pub(crate) struct LinkRecord;
 
 impl LinkRecord {
     pub(crate) fn write(link: &Link) -> String {
-        format!("{}:{}", link.sequence, to_hex(&link.hash))
+        format!("{}:{}", link.sequence, hex(&link.hash))
     }
 
     pub(crate) fn read(chain: &str, text: &str) -> Result<Link, Unreadable> {
@@ -76,10 +77,6 @@ impl LinkRecord {
             hash: from_hex(hash)?,
         })
     }
-}
-
-fn to_hex(hash: &Hash) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn from_hex(text: &str) -> Result<Hash, Unreadable> {

@@ -85,6 +85,9 @@ fn links(pairs: &[(String, String)]) -> Result<Vec<Link>, AuditError> {
     pairs.iter().map(read).collect()
 }
 
+/// A hash, as a field and its value in turn.
+type Pairs = Vec<(String, String)>;
+
 #[async_trait]
 impl Audit for RedisAudit {
     async fn append(&self, batch: &Batch) -> Result<(), AuditError> {
@@ -152,7 +155,6 @@ impl Audit for RedisAudit {
         call.key(self.key("ends"))
             .key(self.key("begins"))
             .key(self.key("trail"));
-        type Pairs = Vec<(String, String)>;
         let (head, forgotten, ends, begins): (u64, u64, Pairs, Pairs) = self
             .ask(async |mut redis| call.invoke_async(&mut redis).await)
             .await?;

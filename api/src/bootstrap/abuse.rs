@@ -89,9 +89,8 @@ impl Alarm for Notify {
         if self.whom.is_empty() {
             return;
         }
-        let told = match Draft::check(told(&self.whom, blocks)) {
-            Ok(draft) => draft,
-            Err(_) => return tracing::error!("the alarm is no notification"),
+        let Ok(told) = Draft::check(told(&self.whom, blocks)) else {
+            return tracing::error!("the alarm is no notification");
         };
         let submission = Submission {
             draft: told,

@@ -42,7 +42,9 @@ pub(super) fn tell(follow: &mut FollowRevocations, hub: &Arc<Hub>, signer: Optio
     if let Some(signer) = signer {
         let signer = Arc::clone(signer);
         follow.tell(Box::new(move |new| {
-            new.iter().for_each(|revocation| signer.forget(revocation))
+            for revocation in new {
+                signer.forget(revocation);
+            }
         }));
     }
 }

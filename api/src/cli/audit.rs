@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use application::audit::hex;
 use clap::Subcommand;
 
 use crate::{bootstrap, config::Config};
@@ -29,7 +30,7 @@ impl AuditCommand {
             verified.head
         );
         for end in &verified.ends {
-            let hash: String = end.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hash = hex(&end.hash);
             writeln!(said, "{} {} {hash}", end.chain, end.sequence)?;
         }
         Ok(said)

@@ -111,8 +111,8 @@ fn desk() -> Desk {
 
 const STRANGER: &str = "203.0.113.9";
 
-fn from(address: &str) -> Option<IpAddr> {
-    Some(address.parse().unwrap())
+fn from(address: &str) -> IpAddr {
+    address.parse().unwrap()
 }
 
 fn person(user: &str) -> Principal {
@@ -130,7 +130,7 @@ impl Desk {
     async fn kept_out(&self, address: &str, who: Option<&str>) -> Option<(Of, Duration)> {
         let person = who.map(person);
         let asking = Asking {
-            client: from(address),
+            client: Some(from(address)),
             person: person.as_ref(),
             action: Action::Api,
         };
@@ -146,11 +146,11 @@ impl Desk {
 async fn an_address_that_fails_too_often_is_blocked_and_people_behind_it_are_served() {
     let mut desk = desk();
     for _ in 0..10 {
-        desk.watch.failed(from(STRANGER));
+        desk.watch.failed(Some(from(STRANGER)));
     }
     desk.settle().await;
     assert_eq!(desk.kept_out(STRANGER, None).await, None);
-    desk.watch.failed(from(STRANGER));
+    desk.watch.failed(Some(from(STRANGER)));
     desk.settle().await;
     assert_eq!(desk.kept_out(STRANGER, None).await, Some((Of::Block, LASTS)));
     assert_eq!(desk.kept_out(STRANGER, Some("ana")).await, None);
@@ -169,7 +169,7 @@ async fn a_person_who_reaches_for_what_is_foreign_is_blocked_wherever_they_come_
         } else {
             Suspicion::ForeignConnection
         };
-        desk.watch.tried(from(STRANGER), &ana, suspicion);
+        desk.watch.tried(Some(from(STRANGER)), &ana, suspicion);
     }
     desk.settle().await;
     assert_eq!(
@@ -187,9 +187,9 @@ async fn a_person_who_reaches_for_what_is_foreign_is_blocked_wherever_they_come_
 async fn whoever_is_exempt_from_the_limits_is_never_blocked() {
     let mut desk = desk();
     for _ in 0..100 {
-        desk.watch.failed(from("127.0.0.1"));
+        desk.watch.failed(Some(from("127.0.0.1")));
         desk.watch.tried(
-            from("127.0.0.1"),
+            Some(from("127.0.0.1")),
             &"ana".parse().unwrap(),
             Suspicion::ForeignChannel,
         );
@@ -204,7 +204,7 @@ async fn a_storm_of_attackers_is_one_alarm_a_minute() {
     let mut desk = desk();
     for n in 0..100 {
         for _ in 0..11 {
-            desk.watch.failed(from(&format!("203.0.113.{n}")));
+            desk.watch.failed(Some(from(&format!("203.0.113.{n}"))));
         }
     }
     desk.settle().await;
@@ -212,7 +212,7 @@ async fn a_storm_of_attackers_is_one_alarm_a_minute() {
     assert_eq!(*desk.told.0.lock().unwrap(), [100], "told together");
     for n in 0..20 {
         for _ in 0..11 {
-            desk.watch.failed(from(&format!("198.51.100.{n}")));
+            desk.watch.failed(Some(from(&format!("198.51.100.{n}"))));
         }
         desk.settle().await;
     }

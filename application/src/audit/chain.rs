@@ -1,5 +1,7 @@
 //! Chains: each record's hash covers the one before it.
 
+use std::fmt::Write as _;
+
 use domain::audit::{ChainId, Entry, Record};
 use domain::time::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -17,6 +19,15 @@ pub fn link(before: &Hash, record: &Record) -> Hash {
     hash.update(before);
     hash.update(record.canonical());
     hash.finalize().into()
+}
+
+/// Writes a hash as people and texts have it.
+pub fn hex(hash: &Hash) -> String {
+    hash.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a text does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The chain of one life of a node.

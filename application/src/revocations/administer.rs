@@ -108,8 +108,8 @@ impl RevokeTokens {
         let revocation = self.draw(by, wish)?;
         let now = revocation.at;
         self.insist(|known| {
-            let with = known.with(revocation.clone(), now);
-            Ok(with.inspect_err(|_| self.observer.saw(&Observation::Full("revocations")))?)
+            let next = known.with(&revocation, now);
+            Ok(next.inspect_err(|_| self.observer.saw(&Observation::Full("revocations")))?)
         })
         .await?;
         tracing::info!(id = %revocation.id, "tokens were taken back");

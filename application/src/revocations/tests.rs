@@ -76,7 +76,7 @@ fn desk() -> Desk {
             observer: Arc::new(Unobserved),
             kept: Duration::from_secs(3_600),
             outside: Some(Box::new(move |revocation| {
-                told.lock().unwrap().push(revocation.id)
+                told.lock().unwrap().push(revocation.id);
             })),
         },
         drawer,
@@ -107,7 +107,7 @@ async fn what_is_taken_back_is_refused_until_it_is_lifted_and_others_are_told_on
     let new = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&new);
     desk.follow.tell(Box::new(move |revocations| {
-        *counted.lock().unwrap() += revocations.len()
+        *counted.lock().unwrap() += revocations.len();
     }));
     let admin = "admin".parse().unwrap();
     let revoked = desk.revoke.revoke(&admin, wish(subject("ana"))).await.unwrap();

@@ -38,7 +38,8 @@ async fn open_streams_are_closed_with_their_tickets_and_those_of_others_go_on() 
     };
     let mut theirs = Stream::open_with(&node, person("u-1", &[]), with_ticket).await;
     let mut others = Stream::open(&node, person("u-2", &[]), Resume::Live).await;
-    (theirs.take(), others.take());
+    theirs.take();
+    others.take();
     revoke(&node, "u-1");
     node.hub.close_revoked();
     assert_eq!(theirs.take(), ["closing revoked"]);

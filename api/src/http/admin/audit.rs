@@ -1,9 +1,9 @@
 //! Reading the audit trail.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use application::ports::{AuditError, AuditQuery, Hash, Kept};
+use application::audit::hex;
+use application::ports::{AuditError, AuditQuery, Kept};
 use domain::audit::Kind as Recorded;
 use domain::ids::UserId;
 use poem::web::Data;
@@ -220,14 +220,6 @@ impl From<&Kept> for AuditRecordBody {
             hash: hex(&kept.sealed.hash),
         }
     }
-}
-
-fn hex(hash: &Hash) -> String {
-    hash.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a text does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 impl Example for AuditRecordBody {

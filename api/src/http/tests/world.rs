@@ -121,6 +121,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one line for each part of the service")]
     pub(super) fn serve(self) -> Client {
         self.serve_with_degrade().0
     }
