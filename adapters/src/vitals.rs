@@ -286,7 +286,7 @@ mod tests {
     async fn a_runtime_that_was_held_up_shows_it() {
         let late = Arc::new(Lateness::default());
         assert_eq!(late.take(), None);
-        let watching = tokio::spawn(Arc::clone(&late).watch());
+        let watching = TaskTracker::new().spawn(Arc::clone(&late).watch());
         tokio::time::sleep(TICK * 5 + TICK / 2).await;
         assert!(late.take().unwrap() < 0.01);
         // The runtime wakes up two seconds after the timer was due.

@@ -89,11 +89,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_panics_is_begun_anew_until_it_ends() {
-        let begun = AtomicUsize::new(0);
+        let times = AtomicUsize::new(0);
         let begin = || async {
-            assert!(begun.fetch_add(1, Ordering::SeqCst) >= 3, "planted");
+            assert!(times.fetch_add(1, Ordering::SeqCst) >= 3, "planted");
         };
         supervise(Arc::new(Unobserved), "planted", begin).await;
-        assert_eq!(begun.load(Ordering::SeqCst), 4);
+        assert_eq!(times.load(Ordering::SeqCst), 4);
     }
 }

@@ -198,7 +198,7 @@ impl Signal {
             .into_iter()
             .zip(&Level::ALL[1..])
             .filter(|(threshold, _)| threshold.is_some_and(|threshold| value >= threshold * eased));
-        reached.map(|(_, level)| *level).last().unwrap_or_default()
+        reached.map(|(_, level)| *level).max().unwrap_or_default()
     }
 }
 

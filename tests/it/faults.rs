@@ -2,6 +2,8 @@
 //! refused and how fast, that health, breakers and level say so, that it is over by itself, and that nothing that was
 //! acknowledged is lost. Ably's rows stand in `ably_delivery.rs`, a full disk in `bad_input/at_work.rs`.
 
+#![expect(clippy::print_stdout, reason = "how fast is printed, not asserted")]
+
 mod postgres;
 mod redis;
 mod slow;

@@ -99,7 +99,7 @@ impl Circuit {
         let permit = permit.inspect_err(|_| self.observer.saw(&Observation::BreakerRefused(self.name)))?;
         Ok(Call {
             circuit: Arc::clone(self),
-            call,
+            asked: call,
             began: self.clock.uptime(),
             permit: Some(permit),
         })
@@ -204,7 +204,7 @@ impl Circuit {
 /// A permitted call. One that is dropped was given up by its caller.
 pub(super) struct Call {
     circuit: Arc<Circuit>,
-    call: &'static str,
+    asked: &'static str,
     began: Duration,
     permit: Option<Permit>,
 }
@@ -216,7 +216,7 @@ impl Call {
 
     fn tell(&mut self, outcome: CallOutcome) {
         let Some(permit) = self.permit.take() else { return };
-        let (circuit, call, began) = (&self.circuit, self.call, self.began);
+        let (circuit, call, began) = (&self.circuit, self.asked, self.began);
         let now = circuit.clock.now();
         let took = circuit.clock.uptime().saturating_sub(began);
         circuit.change(now, |kept| {

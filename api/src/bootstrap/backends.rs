@@ -93,7 +93,7 @@ impl Backends {
         )
         .await
         .with_context(|| format!("the database at {} cannot be used", database.place()))?;
-        let guard = breakers::of_the_store(breakers::POSTGRES, Arc::new(store), around);
+        let guard = breakers::of_the_store(&breakers::POSTGRES, Arc::new(store), around);
         let bell = PgBus::start(&database, around.observer, (around.tasks, around.cancel));
         let mut buses = Buses::new(vec![Arc::new(MemoryBus::new()), Arc::new(bell)]);
         let (life, observer) = ((around.tasks, around.cancel), around.observer);

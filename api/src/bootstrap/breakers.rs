@@ -43,7 +43,7 @@ impl Guard {
 }
 
 /// Puts a store behind its breakers. While it does not answer, its head is asked for past them.
-pub(super) fn of_the_store(names: Names, store: Arc<dyn Store>, around: &Surroundings<'_>) -> Guard {
+pub(super) fn of_the_store(names: &Names, store: Arc<dyn Store>, around: &Surroundings<'_>) -> Guard {
     let (circuits, life) = (around.circuits, (around.tasks, around.cancel));
     let writes = circuits.add(names.writes.0, names.writes.1, Vec::new());
     let answers = circuits.add(names.answers.0, names.answers.1, vec![Arc::clone(&writes)]);

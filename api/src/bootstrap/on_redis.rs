@@ -26,7 +26,7 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
     let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
     let hears = fast.hears();
     let buses = Buses::new(vec![Arc::new(MemoryBus::new())]).with_copies(Arc::new(fast), hears);
-    let guard = breakers::of_the_store(breakers::REDIS, Arc::new(store), around);
+    let guard = breakers::of_the_store(&breakers::REDIS, Arc::new(store), around);
     let registry = Arc::new(RedisRegistry::start(&server, around.node, observer, life));
     Ok(Backends {
         settings: guard.settings(Arc::new(RedisSettings::new(&server))),

@@ -102,23 +102,23 @@ pub(super) fn availability(
 /// Begins to follow the capability matrix and the limits in the settings.
 pub(super) fn follow(ports: &Ports, hub: &Arc<Hub>, (tasks, cancel): (&TaskTracker, &CancellationToken)) {
     let (settings, rights) = (Arc::clone(&ports.settings), Arc::clone(&ports.rights));
-    let (own, followed, until) = ((*rights.matrix()).clone(), Arc::clone(hub), cancel.clone());
+    let (own, matrix_hub, until) = ((*rights.matrix()).clone(), Arc::clone(hub), cancel.clone());
     let begin = move || {
-        let rechecking = Arc::clone(&followed);
-        let follower = Follower {
+        let rechecking = Arc::clone(&matrix_hub);
+        let matrix = Follower {
             watched: Watched::new(Arc::clone(&settings), CAPABILITIES),
             rights: Arc::clone(&rights),
             own: own.clone(),
             recheck: Box::new(move || rechecking.recheck_rights()),
         };
-        crate::follow::follow(follower, followed.settings_changes(), until.clone())
+        crate::follow::follow(matrix, matrix_hub.settings_changes(), until.clone())
     };
     tasks.spawn(supervise(Arc::clone(&ports.observer), "capabilities", begin));
     let (settings, limits) = (Arc::clone(&ports.settings), Arc::clone(&ports.limits));
-    let (followed, until) = (Arc::clone(hub), cancel.clone());
+    let (limits_hub, until) = (Arc::clone(hub), cancel.clone());
     let begin = move || {
-        let follower = LimitsFollower::new(Arc::clone(&settings), Arc::clone(&limits));
-        crate::follow::follow(follower, followed.settings_changes(), until.clone())
+        let table = LimitsFollower::new(Arc::clone(&settings), Arc::clone(&limits));
+        crate::follow::follow(table, limits_hub.settings_changes(), until.clone())
     };
     tasks.spawn(supervise(Arc::clone(&ports.observer), "limits", begin));
 }

@@ -77,12 +77,12 @@ impl Deliver {
             position: event.position,
             ..from
         };
-        let deliveries = match bounded(&*self.observer, "plan", self.deliveries(first)).await {
-            Ok(deliveries) => deliveries?,
-            Err(Panicked(_)) => {
-                tracing::error!(cursor = %to, "an event is left to the streams: it cannot be planned");
-                Vec::new()
-            }
+        let planned = bounded(&*self.observer, "plan", self.deliveries(first)).await;
+        let deliveries = if let Ok(deliveries) = planned {
+            deliveries?
+        } else {
+            tracing::error!(cursor = %to, "an event is left to the streams: it cannot be planned");
+            Vec::new()
         };
         self.move_on(Some(from), to, deliveries, Planned::Some).await
     }

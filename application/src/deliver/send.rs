@@ -13,7 +13,7 @@ use domain::transport::Reason;
 use futures_util::future::join_all;
 
 use super::Deliver;
-use crate::boundary::{Panicked, bounded};
+use crate::boundary::bounded;
 use crate::ports::{DeliveryRow, Observation, Parcel, ReadError, StoreError};
 
 /// Channels that are looked at in one step.
@@ -196,12 +196,12 @@ impl Deliver {
         epoch: Epoch,
         now: Timestamp,
     ) -> Result<Content, StoreError> {
-        match bounded(&*self.observer, "delivery", self.content(row, epoch, now)).await {
-            Ok(content) => content,
-            Err(Panicked(_)) => {
-                tracing::error!(cursor = %row.cursor, "a delivery is dead: its event cannot be written");
-                Ok(Content::Poison)
-            }
+        let content = bounded(&*self.observer, "delivery", self.content(row, epoch, now)).await;
+        if let Ok(content) = content {
+            content
+        } else {
+            tracing::error!(cursor = %row.cursor, "a delivery is dead: its event cannot be written");
+            Ok(Content::Poison)
         }
     }
 

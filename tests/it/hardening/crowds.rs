@@ -1,5 +1,7 @@
 //! Clients that take their time, or never begin.
 
+#![expect(clippy::print_stdout, reason = "what an attack costs is printed")]
+
 use futures_util::{StreamExt as _, stream};
 
 use super::*;

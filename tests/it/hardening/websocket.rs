@@ -14,11 +14,11 @@ fn frame(first: u8, mask: bool, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         short @ 0..=125 => frame.push(masked | u8::try_from(short).unwrap()),
         long @ 126..=0xffff => {
-            frame.push(masked | 126);
+            frame.push(masked | 0x7e);
             frame.extend(u16::try_from(long).unwrap().to_be_bytes());
         }
         long => {
-            frame.push(masked | 127);
+            frame.push(masked | 0x7f);
             frame.extend((long as u64).to_be_bytes());
         }
     }
@@ -111,7 +111,7 @@ async fn websocket_fragmentation_abuse() {
     }
     // One frame that announces eight exabytes.
     let socket = target.upgrade().await;
-    let announced = [vec![TEXT | FIN, MASKED | 127], vec![0x7f; 8], vec![1, 2, 3, 4]].concat();
+    let announced = [vec![TEXT | FIN, MASKED | 0x7f], vec![0x7f; 8], vec![1, 2, 3, 4]].concat();
     target
         .until_ended(socket, |n| if n == 0 { announced.clone() } else { Vec::new() })
         .await;

@@ -69,6 +69,7 @@ pub(super) struct Node {
 }
 
 impl Node {
+    #[expect(clippy::too_many_lines, reason = "everything that a node is made of")]
     pub(super) async fn start(size: &Size, fault: Fault) -> Self {
         let clock = Arc::new(SimClock::new());
         let entropy = Arc::new(SeededEntropy::new(7));

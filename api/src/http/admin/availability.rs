@@ -49,7 +49,11 @@ impl AvailabilityApi {
         let mut faults = Faults::default();
         let days = faults.take(days).map_or(DAYS, |days| days.0);
         faults.check()?;
-        let records = services.availability.read(days).await.map_err(unreadable)?;
+        let records = services
+            .availability
+            .read(days)
+            .await
+            .map_err(|error| unreadable(&error))?;
         let (today, minute) = Day::of(services.availability.now());
         let so_far = |record: &DayRecord| if record.day == today { minute } else { MINUTES };
         let days = records
@@ -60,7 +64,7 @@ impl AvailabilityApi {
     }
 }
 
-fn unreadable(error: SettingsError) -> Problem {
+fn unreadable(error: &SettingsError) -> Problem {
     Problem::new(Kind::Unavailable, error.to_string()).retry_after(std::time::Duration::from_secs(1))
 }
 

@@ -127,6 +127,7 @@ impl World {
     }
 
     /// The same, with what judges the level.
+    #[expect(clippy::too_many_lines, reason = "everything that the edge calls")]
     pub(super) fn serve_with_degrade(self) -> (Client, Arc<Degrade>) {
         let mut bus = MockBus::new();
         bus.expect_announce().returning(|_| ());
