@@ -196,6 +196,8 @@ impl Observer for Metrics {
                 count(&self.ably.publishes, outcome);
                 self.ably.publish_duration.observe(took.as_secs_f64());
             }
+            Observation::Fallback(reason) => count(&self.ably.fallbacks, reason),
+            Observation::GuardLooked(decision) => count(&self.ably.guard_looks, decision),
             Observation::DeliveryEnded(status) => count(&self.ably.deliveries_ended, status),
             Observation::Pruned { events } => self.pruned_events.inc_by(wide(events)),
             Observation::Request { status, duration } => {

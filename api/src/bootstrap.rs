@@ -3,6 +3,7 @@
 mod ably;
 mod backends;
 mod commands;
+mod guard;
 mod limits;
 mod on_redis;
 mod rollout;
@@ -23,7 +24,7 @@ use application::inbox::Inbox;
 use application::limits::Limits;
 use application::ports::{
     Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe, Registry, Seal, Settings,
-    Store, Streams, Tokens,
+    Store, Streams, Tally, Tokens,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -105,6 +106,7 @@ struct Ports {
     registry: Arc<dyn Registry>,
     settings: Arc<dyn Settings>,
     outbox: Arc<dyn Outbox>,
+    tally: Arc<dyn Tally>,
     limits: Arc<Limits>,
     probes: Vec<Arc<dyn Probe>>,
     rights: Arc<Rights>,
@@ -143,6 +145,7 @@ impl Ports {
             registry: shared.registry,
             settings: shared.settings,
             outbox: shared.outbox,
+            tally: shared.tally,
             limits: limits::limits(config, shared.limiter, &observer),
             probes: shared.probes,
             rights: Arc::new(Rights::new(matrix(config.tokens.capabilities_file.as_deref())?)),
@@ -309,8 +312,14 @@ impl Node {
             tasks: tasks.clone(),
         });
         let ably_tokens = ably::tokens(config, &ports)?;
-        if let Some(deliver) = ably::deliver(config, &ports, &rollout.administer.in_force)? {
+        if let Some((deliver, counting)) = ably::deliver(config, &ports, &rollout.administer.in_force)? {
             deliveries::start(deliver, ports.bus.listen(), (&tasks, &cancel));
+            guard::start(
+                config,
+                &ports,
+                (counting, &rollout.administer.in_force),
+                (&tasks, &cancel),
+            )?;
         }
         let (metrics, reported) = (Arc::clone(&ports.metrics), Arc::clone(&streams));
         let services = Services {

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 mod deliveries;
 mod follow;
+mod guard;
 pub mod http;
 mod limits;
 pub mod logging;

@@ -10,6 +10,7 @@ pub mod ably_tokens;
 mod announce;
 pub mod deliver;
 pub mod error;
+pub mod guard;
 pub mod housekeeping;
 pub mod import;
 pub mod inbox;

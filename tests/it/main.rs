@@ -7,6 +7,7 @@
 )]
 
 mod ably_delivery;
+mod ably_guard;
 mod ably_standin;
 mod accept_loop;
 mod architecture;
@@ -20,6 +21,7 @@ mod crash;
 mod deliver;
 mod encoder;
 mod failover;
+mod guard;
 mod hub;
 mod limits;
 mod outages;

@@ -6,6 +6,7 @@ mod outbox;
 mod registry;
 mod settings;
 mod store;
+mod tally;
 
 pub use bus::MemoryBus;
 pub use limiter::MemoryLimiter;
@@ -13,3 +14,4 @@ pub use outbox::MemoryOutbox;
 pub use registry::MemoryRegistry;
 pub use settings::MemorySettings;
 pub use store::{MemoryStore, MemoryStoreConfig};
+pub use tally::MemoryTally;

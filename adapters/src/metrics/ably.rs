@@ -10,6 +10,8 @@ pub(super) struct Ably {
     pub(super) publishes: IntCounterVec,
     pub(super) publish_duration: Histogram,
     pub(super) deliveries_ended: IntCounterVec,
+    pub(super) fallbacks: IntCounterVec,
+    pub(super) guard_looks: IntCounterVec,
 }
 
 impl Ably {
@@ -48,6 +50,18 @@ impl Ably {
                 "ably_deliveries_ended_total",
                 "Deliveries over Ably that ended, by how.",
                 "status",
+            )?,
+            fallbacks: counters(
+                r,
+                "ably_fallbacks_total",
+                "Events for Ably that were left to the streams, by reason.",
+                "reason",
+            )?,
+            guard_looks: counters(
+                r,
+                "ably_guard_looks_total",
+                "Looks of the rollout's guard on the node that leads it, by what it decided.",
+                "decision",
             )?,
         })
     }

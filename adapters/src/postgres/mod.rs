@@ -12,6 +12,7 @@ mod outbox;
 mod registry;
 mod settings;
 mod store;
+mod tally;
 mod tls;
 
 pub use bus::PgBus;
@@ -21,3 +22,4 @@ pub use outbox::PgOutbox;
 pub use registry::PgRegistry;
 pub use settings::PgSettings;
 pub use store::{PgStore, PgStoreConfig};
+pub use tally::PgTally;

@@ -11,6 +11,7 @@ mod holder;
 mod notification;
 mod principal;
 mod rollout;
+mod tally;
 
 pub(crate) use delivery::DeliveryRecord;
 pub(crate) use doorbell::{DoorbellRecord, ReplyRecord};
@@ -19,6 +20,7 @@ pub(crate) use holder::HolderRecord;
 pub(crate) use notification::NotificationRecord;
 pub(crate) use principal::PrincipalRecord;
 pub use rollout::RolloutJson;
+pub(crate) use tally::{counts as publish_counts, sum as sum_of_publish_counts};
 
 use domain::time::Timestamp;
 use serde::Serialize;

@@ -7,6 +7,8 @@ use adapters::guarded::GuardedTransport;
 use anyhow::Context as _;
 use application::ably_tokens::{AblyTokens, Limit};
 use application::deliver::Deliver;
+use application::guard::Counting;
+use application::ports::Observer;
 use application::rollout::RolloutInForce;
 use domain::breaker::BreakerPolicy;
 use domain::policy::Health;
@@ -42,7 +44,7 @@ pub(super) fn deliver(
     config: &Config,
     ports: &Ports,
     rollout: &Arc<RolloutInForce>,
-) -> anyhow::Result<Option<Deliver>> {
+) -> anyhow::Result<Option<(Deliver, Arc<Counting>)>> {
     let Some(key) = &config.ably.publish_key else {
         return Ok(None);
     };
@@ -60,18 +62,20 @@ pub(super) fn deliver(
     let publisher = Publisher::new(&key, publisher, Arc::clone(&clock), Arc::clone(&entropy))?;
     let transport = GuardedTransport::new(Arc::new(publisher), BreakerPolicy::ABLY, Arc::clone(&clock));
     let rollout = Arc::clone(rollout);
-    Ok(Some(Deliver {
+    let counting = Arc::new(Counting::new(Arc::clone(&ports.observer)));
+    let deliver = Deliver {
         store: Arc::clone(&ports.store),
         outbox: Arc::clone(&ports.outbox),
         transport: Arc::new(transport),
         encoder: Arc::clone(&ports.encoder),
         clock,
         entropy,
-        observer: Arc::clone(&ports.observer),
+        observer: Arc::clone(&counting) as Arc<dyn Observer>,
         rollout: Box::new(move || rollout.current().rollout().clone()),
         // The breaker alone says so until Ably has a health check of its own.
         health: Box::new(|| Health::Up),
-    }))
+    };
+    Ok(Some((deliver, counting)))
 }
 
 fn prefix(config: &Config) -> anyhow::Result<Option<ChannelPrefix>> {

@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use adapters::buses::Buses;
 use adapters::memory::{
-    MemoryBus, MemoryOutbox, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig,
+    MemoryBus, MemoryOutbox, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig, MemoryTally,
 };
 use adapters::metrics::Metrics;
 use adapters::postgres::{
-    Database, PgBus, PgOutbox, PgRegistry, PgSettings, PgStore, PgStoreConfig, migrate,
+    Database, PgBus, PgOutbox, PgRegistry, PgSettings, PgStore, PgStoreConfig, PgTally, migrate,
 };
 use adapters::redis::{Own, RedisBus, RedisProbe, RedisRegistry, Server};
 use adapters::registries::Registries;
 use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::{Context as _, bail};
-use application::ports::{Bus, Clock, Entropy, Limiter, Observer, Outbox, Probe, Registry, Settings, Store};
+use application::ports::{
+    Bus, Clock, Entropy, Limiter, Observer, Outbox, Probe, Registry, Settings, Store, Tally,
+};
 use application::settings::ChangeSettings;
 use domain::ids::NodeId;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -31,6 +33,8 @@ pub(super) struct Backends {
     pub(super) settings: Arc<dyn Settings>,
     /// What became of events over pushed transports.
     pub(super) outbox: Arc<dyn Outbox>,
+    /// How publishes there went.
+    pub(super) tally: Arc<dyn Tally>,
     pub(super) limiter: Arc<dyn Limiter>,
     /// What is connected beside the store, and could be done without.
     pub(super) probes: Vec<Arc<dyn Probe>>,
@@ -70,6 +74,7 @@ impl Backends {
             )),
             settings: Arc::new(MemorySettings::default()),
             outbox: Arc::new(MemoryOutbox::new(Arc::clone(around.clock))),
+            tally: Arc::new(MemoryTally::new(Arc::clone(around.clock))),
             limiter: limits::own(around),
             probes: Vec::new(),
         }
@@ -109,6 +114,7 @@ impl Backends {
             registry,
             settings: Arc::new(PgSettings::open(&database)?),
             outbox: Arc::new(PgOutbox::open(&database)?),
+            tally: Arc::new(PgTally::open(&database)?),
             limiter,
             probes,
         })

@@ -8,7 +8,7 @@ use adapters::redis::{
     Own, RedisBus, RedisOutbox, RedisRegistry, RedisSettings, RedisStore, RedisStoreConfig, Server,
 };
 use anyhow::Context as _;
-use application::ports::{Entropy, Observer};
+use application::ports::{Entropy, Observer, Tally};
 
 use super::backends::{Backends, Surroundings, redis};
 use super::limits;
@@ -19,7 +19,7 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
     let server = server(config)?;
     let store = store(config, Arc::clone(around.entropy), Arc::clone(around.observer)).await?;
     let outbox = RedisOutbox::open(&server).await;
-    let outbox = outbox.with_context(|| format!("the store redis at {}", server.place()))?;
+    let outbox = Arc::new(outbox.with_context(|| format!("the store redis at {}", server.place()))?);
     let (life, observer) = ((around.tasks, around.cancel), around.observer);
     let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
     let hears = fast.hears();
@@ -29,7 +29,8 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
         bus: Arc::new(buses),
         registry: Arc::new(RedisRegistry::start(&server, around.node, observer, life)),
         settings: Arc::new(RedisSettings::new(&server)),
-        outbox: Arc::new(outbox),
+        tally: Arc::clone(&outbox) as Arc<dyn Tally>,
+        outbox,
         limiter: limits::shared(&server, around),
         // Redis is the store itself.
         probes: Vec::new(),

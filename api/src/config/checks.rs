@@ -45,6 +45,7 @@ impl Config {
                 endpoint: layers.get(&keys::ABLY_ENDPOINT)?,
                 token_key: layers.find(&keys::ABLY_TOKEN_KEY)?,
                 channel_prefix: layers.find(&keys::ABLY_CHANNEL_PREFIX)?,
+                guard: super::guard::guard(layers)?,
             },
             telemetry: TelemetryConfig {
                 filter: layers.get(&keys::LOG)?,
@@ -187,10 +188,10 @@ fn refuse_what_is_to_come(layers: &Layers) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn places(layers: &Layers, keys: &[&dyn Entry]) -> String {
+pub(super) fn places(layers: &Layers, keys: &[&dyn Entry]) -> String {
     listed(keys.iter().map(|key| layers.place(*key)), "and")
 }
 
-fn got(layers: &Layers, keys: &[&dyn Entry]) -> String {
+pub(super) fn got(layers: &Layers, keys: &[&dyn Entry]) -> String {
     listed(keys.iter().map(|key| layers.got(*key)), "and")
 }

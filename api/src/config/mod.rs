@@ -3,6 +3,7 @@
 mod addresses;
 mod checks;
 mod error;
+mod guard;
 mod key;
 pub mod keys;
 mod layers;
@@ -20,6 +21,7 @@ use tracing_subscriber::filter::Targets;
 use url::Url;
 
 pub use error::ConfigError;
+pub use guard::GuardConfig;
 pub use key::{Entry, Preset, Topic};
 pub use layers::{Flag, Given, Layers, Origin as ValueOrigin, Sources};
 pub use listing::{effective, example};
@@ -199,6 +201,8 @@ pub struct AblyConfig {
     pub token_key: Option<Secret>,
     /// `ARAUTO_ABLY_CHANNEL_PREFIX`
     pub channel_prefix: Option<String>,
+    /// What takes the rollout back.
+    pub guard: GuardConfig,
 }
 
 /// Where Ably is.

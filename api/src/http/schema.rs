@@ -113,6 +113,8 @@ scalars! {
     };
     /// The name of a transport.
     TransportText(String) = one_of_texts(["ably", "sse"]);
+    /// Whether a rollout goes up by itself.
+    ScheduleText(String) = one_of_texts(["running", "stopped"]);
     /// Why an operator did something.
     WhyText(String) = MetaSchema {
         min_length: Some(1),

@@ -11,6 +11,7 @@ mod settings;
 mod store;
 mod streams;
 mod surroundings;
+mod tally;
 mod tokens;
 mod transport;
 mod wire;
@@ -32,6 +33,7 @@ pub use streams::{
     OpenError, OpenStream, Outgoing, Selection, Streams, StreamsReport, Subscription, Unsubscribed,
 };
 pub use surroundings::{Clock, Entropy, Exposition, Ids, Observation, Observer, Sanitizer, Seal};
+pub use tally::{TALLY_KEPT, Tally};
 pub use tokens::{Mint, TokenError, Tokens};
 pub use transport::{Parcel, Transport};
 pub use wire::{Encoder, Format, Message, Ready, Rendered};
@@ -39,6 +41,6 @@ pub use wire::{Encoder, Format, Message, Ready, Rendered};
 #[cfg(feature = "testing")]
 pub use self::{
     ably::MockAblySigner, bus::MockBus, limiter::MockLimiter, outbox::MockOutbox, probe::MockProbe,
-    registry::MockRegistry, settings::MockSettings, store::MockStore, tokens::MockTokens,
+    registry::MockRegistry, settings::MockSettings, store::MockStore, tally::MockTally, tokens::MockTokens,
     transport::MockTransport,
 };

@@ -109,6 +109,10 @@ pub enum Observation {
         /// How long the transport took.
         took: Duration,
     },
+    /// An event that was to go over a pushed transport was left to the streams; the name of the reason.
+    Fallback(&'static str),
+    /// The guard of the rollout looked; what it decided.
+    GuardLooked(&'static str),
     /// A delivery ended; the name of its status.
     DeliveryEnded(&'static str),
     /// Pruning dropped events.

@@ -10,3 +10,4 @@ mod registry;
 mod settings;
 mod several;
 mod store;
+mod tally;

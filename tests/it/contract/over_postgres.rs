@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use adapters::postgres::{PgBus, PgOutbox, PgRegistry, PgSettings};
-use application::ports::{Bus, Doorbell, Listener, Observer, Outbox, Registry, Reply, Settings};
+use adapters::postgres::{PgBus, PgOutbox, PgRegistry, PgSettings, PgTally};
+use application::ports::{Bus, Doorbell, Listener, Observer, Outbox, Registry, Reply, Settings, Tally};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::cursor::{Cursor, Position};
@@ -22,6 +22,7 @@ use super::leases::{LeaseFactory, Node};
 use super::outbox::OutboxFactory;
 use super::registry::RegistryFactory;
 use super::settings::SettingsFactory;
+use super::tally::TallyFactory;
 
 pub(super) struct OverPostgres {
     database: Database,
@@ -164,6 +165,23 @@ impl OutboxFactory for OverPostgres {
 
     async fn now(&self) -> Timestamp {
         RegistryFactory::now(self).await
+    }
+}
+
+#[async_trait]
+impl TallyFactory for OverPostgres {
+    async fn open(&self) -> [Arc<dyn Tally>; 2] {
+        let place = self.database.url().parse().unwrap();
+        [0, 1].map(|_| Arc::new(PgTally::open(&place).unwrap()) as Arc<dyn Tally>)
+    }
+
+    async fn advance(&self, by: Duration) {
+        RegistryFactory::advance(self, by).await;
+    }
+
+    async fn kept(&self) -> usize {
+        let kept: i64 = self.one("SELECT count(*) FROM publish_tally").await;
+        usize::try_from(kept).unwrap()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adapters::redis::{Own, RedisBus, RedisLimiter, RedisOutbox, RedisRegistry, RedisSettings, Server};
-use application::ports::{Bus, Limiter, Observer, Outbox, Registry, Settings};
+use application::ports::{Bus, Limiter, Observer, Outbox, Registry, Settings, Tally};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::ids::NodeId;
@@ -21,6 +21,7 @@ use super::limiter::LimiterFactory;
 use super::outbox::OutboxFactory;
 use super::registry::RegistryFactory;
 use super::settings::SettingsFactory;
+use super::tally::TallyFactory;
 
 /// Adapters over Redis, which end with their test.
 pub(crate) struct OverRedis {
@@ -186,6 +187,23 @@ impl OutboxFactory for OverRedis {
         let moved: Option<u64> = self.connect().await.get(self.outbox_clock()).await.unwrap();
         let now = RegistryFactory::now(self).await;
         now.plus(Duration::from_millis(moved.unwrap_or(0)))
+    }
+}
+
+#[async_trait]
+impl TallyFactory for OverRedis {
+    async fn open(&self) -> [Arc<dyn Tally>; 2] {
+        let node = async || Arc::new(RedisOutbox::open(&self.server).await.unwrap()) as Arc<dyn Tally>;
+        [node().await, node().await]
+    }
+
+    async fn advance(&self, by: Duration) {
+        OutboxFactory::advance(self, by).await;
+    }
+
+    async fn kept(&self) -> usize {
+        let tally = format!("{}outbox:tally", self.prefix);
+        self.connect().await.zcard(tally).await.unwrap()
     }
 }
 
