@@ -1,6 +1,7 @@
 //! Metrics, counted in memory and written in the Prometheus text format.
 
 mod ably;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -197,6 +198,15 @@ impl Observer for Metrics {
                 self.ably.publish_duration.observe(took.as_secs_f64());
             }
             Observation::Fallback(reason) => count(&self.ably.fallbacks, reason),
+            Observation::Probed { outcome, took } => self.ably.standing.probed(outcome, took),
+            Observation::AblyHealth(health) => self.ably.standing.is(health),
+            Observation::AblyRefused(code) => self.ably.standing.refused(code),
+            Observation::AblyChannels { class, count } => {
+                set(&self.ably.standing.channels, class, signed(wide(count)));
+            }
+            Observation::AblyHolders(count) => self.ably.standing.holders.set(signed(wide(count))),
+            Observation::AblyBacklog { open, age, dead } => self.ably.standing.waits(open, age, dead),
+            Observation::AblyCost { of, micros } => self.ably.standing.costs(of, micros),
             Observation::GuardLooked(decision) => count(&self.ably.guard_looks, decision),
             Observation::DeliveryEnded(status) => count(&self.ably.deliveries_ended, status),
             Observation::Pruned { events } => self.pruned_events.inc_by(wide(events)),

@@ -43,7 +43,6 @@ use self::backends::{Backends, Surroundings};
 pub use self::commands::{begin_epoch, capabilities, import, migrate, mint, put_capabilities};
 use self::tokens::tokens;
 use crate::config::{Config, Mode};
-use crate::deliveries;
 use crate::follow::{Follower, follow};
 use crate::http::{HttpConfig, PublicUrl, Services, SocketCalls, routes};
 use crate::server::{Capacity, Ending, Options, Server, Shutdown};
@@ -311,16 +310,18 @@ impl Node {
             session_warning: config.streams.session_warning,
             tasks: tasks.clone(),
         });
-        let ably_tokens = ably::tokens(config, &ports)?;
-        if let Some((deliver, counting)) = ably::deliver(config, &ports, &rollout.administer.in_force)? {
-            deliveries::start(deliver, ports.bus.listen(), (&tasks, &cancel));
-            guard::start(
-                config,
-                &ports,
-                (counting, &rollout.administer.in_force),
-                (&tasks, &cancel),
-            )?;
-        }
+        let used = ably::used(config, &ports);
+        let ably_tokens = ably::tokens(config, &ports, &used)?;
+        let ably = ably::start(
+            config,
+            &ports,
+            &ably::Around {
+                in_force: &rollout.administer.in_force,
+                used: &used,
+                streams: &streams,
+                life: (&tasks, &cancel),
+            },
+        )?;
         let (metrics, reported) = (Arc::clone(&ports.metrics), Arc::clone(&streams));
         let services = Services {
             publish: ports.publish(config),
@@ -334,6 +335,7 @@ impl Node {
             settings: limits::change(&ports),
             limits: ports.limits,
             ably_tokens,
+            ably,
             rollout: rollout.administer,
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),

@@ -11,6 +11,7 @@ pub mod http;
 mod limits;
 pub mod logging;
 pub mod openapi;
+mod probing;
 pub mod server;
 pub mod socket;
 pub mod wire;

@@ -231,7 +231,7 @@ fn draft(change: &Change, (from, to): (Share, Share), people: &[&UserId]) -> Res
     let why = change.why.as_ref().map_or("", |why| why.as_str());
     Draft::check(DraftFields {
         audience: AudienceFields {
-            users: Some(people.iter().map(|user| user.to_string()).collect()),
+            users: Some(people.iter().copied().map(ToString::to_string).collect()),
             ..AudienceFields::default()
         },
         kind: "sistema.ably_rollout".to_owned(),

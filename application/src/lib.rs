@@ -6,7 +6,10 @@
 
 #![warn(missing_docs)]
 
+pub mod ably_examine;
+pub mod ably_health;
 pub mod ably_tokens;
+pub mod ably_use;
 mod announce;
 pub mod deliver;
 pub mod error;

@@ -8,15 +8,18 @@
 
 #![warn(missing_docs)]
 
+pub mod active;
 pub mod audience;
 pub mod breaker;
 pub mod capability;
 pub mod channel;
 pub mod cohort;
+pub mod cost;
 pub mod cursor;
 pub mod delivery;
 pub mod event;
 pub mod guard;
+pub mod health;
 pub mod heartbeat;
 pub mod ids;
 pub mod limit;

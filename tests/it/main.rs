@@ -8,6 +8,7 @@
 
 mod ably_delivery;
 mod ably_guard;
+mod ably_health;
 mod ably_standin;
 mod accept_loop;
 mod architecture;

@@ -2,6 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Registry};
 
+use super::standing::Standing;
 use super::{MetricsError, REQUEST_SECONDS, counters, registered};
 
 pub(super) struct Ably {
@@ -12,6 +13,7 @@ pub(super) struct Ably {
     pub(super) deliveries_ended: IntCounterVec,
     pub(super) fallbacks: IntCounterVec,
     pub(super) guard_looks: IntCounterVec,
+    pub(super) standing: Standing,
 }
 
 impl Ably {
@@ -63,6 +65,7 @@ impl Ably {
                 "Looks of the rollout's guard on the node that leads it, by what it decided.",
                 "decision",
             )?,
+            standing: Standing::new(r)?,
         })
     }
 }

@@ -2,22 +2,32 @@
 
 use std::sync::Arc;
 
-use adapters::ably::{ChannelPrefix, Endpoint, Key, Publisher, PublisherConfig, TokenSigner};
+use adapters::ably::{ChannelPrefix, Endpoint, EventStreams, Key, Publisher, PublisherConfig, TokenSigner};
 use adapters::guarded::GuardedTransport;
 use anyhow::Context as _;
+use application::ably_examine::ExamineAbly;
+use application::ably_health::{ProbeAbly, probe_channel};
 use application::ably_tokens::{AblyTokens, Limit};
+use application::ably_use::{AblyUse, Booked};
 use application::deliver::Deliver;
 use application::guard::Counting;
-use application::ports::Observer;
+use application::ports::{Echo, Observer, Streams, Transport};
 use application::rollout::RolloutInForce;
 use domain::breaker::BreakerPolicy;
-use domain::policy::Health;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::Ports;
+use super::{Ports, guard};
 use crate::config::{AblyEndpoint, Config};
+use crate::deliveries;
+use crate::probing::Probing;
 
 /// Wires the issuer with the key for tokens, which cannot publish; `None` where there is no such key.
-pub(super) fn tokens(config: &Config, ports: &Ports) -> anyhow::Result<Option<AblyTokens>> {
+pub(super) fn tokens(
+    config: &Config,
+    ports: &Ports,
+    used: &Arc<AblyUse>,
+) -> anyhow::Result<Option<AblyTokens>> {
     let Some(key) = &config.ably.token_key else {
         return Ok(None);
     };
@@ -36,46 +46,147 @@ pub(super) fn tokens(config: &Config, ports: &Ports) -> anyhow::Result<Option<Ab
         Arc::clone(&ports.observer),
         limit,
     );
+    let tokens = tokens.counted_in(Arc::clone(used));
     Ok(Some(tokens.remembered_in(Arc::clone(&ports.outbox))))
 }
 
+/// What runs beside, and what it shares.
+pub(super) struct Around<'a> {
+    pub(super) in_force: &'a Arc<RolloutInForce>,
+    pub(super) used: &'a Arc<AblyUse>,
+    pub(super) streams: &'a Arc<dyn Streams>,
+    pub(super) life: (&'a TaskTracker, &'a CancellationToken),
+}
+
+/// Starts whatever has to do with publishing to Ably, and returns what says how it is; `None` where there is no key to
+/// publish with.
+pub(super) fn start(
+    config: &Config,
+    ports: &Ports,
+    around: &Around<'_>,
+) -> anyhow::Result<Option<Arc<ExamineAbly>>> {
+    let Some(wired) = deliver(config, ports, around.in_force, around.used)? else {
+        return Ok(None);
+    };
+    guard::start(config, ports, (wired.counting, around.in_force), around.life)?;
+    let probing = Probing {
+        probe: wired.probe,
+        every: config.ably.probe_every,
+        in_force: Arc::clone(around.in_force),
+        examine: Arc::clone(&wired.examine),
+        streams: Arc::clone(around.streams),
+    };
+    probing.start(around.life);
+    deliveries::start(wired.deliver, ports.bus.listen(), around.life);
+    Ok(Some(wired.examine))
+}
+
+/// Begins the books of what is used of Ably.
+pub(super) fn used(config: &Config, ports: &Ports) -> Arc<AblyUse> {
+    let (clock, observer) = (Arc::clone(&ports.clock), Arc::clone(&ports.observer));
+    Arc::new(AblyUse::new(clock, observer, config.ably.prices))
+}
+
+/// What publishes to Ably, wired.
+struct Wired {
+    deliver: Deliver,
+    /// What counts how publishes go.
+    counting: Arc<Counting>,
+    probe: ProbeAbly,
+    /// What says how it is.
+    examine: Arc<ExamineAbly>,
+}
+
 /// Wires what publishes to Ably, behind its circuit breaker; `None` where there is no key to publish with.
-pub(super) fn deliver(
+fn deliver(
     config: &Config,
     ports: &Ports,
     rollout: &Arc<RolloutInForce>,
-) -> anyhow::Result<Option<(Deliver, Arc<Counting>)>> {
+    used: &Arc<AblyUse>,
+) -> anyhow::Result<Option<Wired>> {
     let Some(key) = &config.ably.publish_key else {
         return Ok(None);
     };
     let key = Key::parse(key.expose()).context("ARAUTO_ABLY_PUBLISH_KEY")?;
     let publisher = PublisherConfig {
-        endpoint: match &config.ably.endpoint {
-            AblyEndpoint::Main => Endpoint::Main,
-            AblyEndpoint::Policy(policy) => Endpoint::Policy(policy.clone()),
-            AblyEndpoint::StandIn(url) => Endpoint::Address(url.as_str().trim_end_matches('/').to_owned()),
-        },
+        endpoint: endpoint(config),
         prefix: prefix(config)?,
         ..PublisherConfig::default()
     };
     let (clock, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
     let publisher = Publisher::new(&key, publisher, Arc::clone(&clock), Arc::clone(&entropy))?;
-    let transport = GuardedTransport::new(Arc::new(publisher), BreakerPolicy::ABLY, Arc::clone(&clock));
+    let publisher: Arc<dyn Transport> = Arc::new(publisher);
+    let probe = probe(config, ports, &publisher)?;
+    let transport: Arc<dyn Transport> = Arc::new(Booked {
+        inner: Arc::new(GuardedTransport::new(
+            publisher,
+            BreakerPolicy::ABLY,
+            Arc::clone(&clock),
+        )),
+        used: Arc::clone(used),
+        health: Arc::clone(&probe.health),
+        clock: Arc::clone(&clock),
+    });
+    let examine = ExamineAbly {
+        health: Arc::clone(&probe.health),
+        echo: probe.echo.clone(),
+        transport: Arc::clone(&transport),
+        outbox: Arc::clone(&ports.outbox),
+        used: Arc::clone(used),
+        clock: Arc::clone(&clock),
+        observer: Arc::clone(&ports.observer),
+        asked: tokio::sync::Mutex::new(None),
+    };
+    let health = Arc::clone(&probe.health);
     let rollout = Arc::clone(rollout);
     let counting = Arc::new(Counting::new(Arc::clone(&ports.observer)));
     let deliver = Deliver {
         store: Arc::clone(&ports.store),
         outbox: Arc::clone(&ports.outbox),
-        transport: Arc::new(transport),
+        transport,
         encoder: Arc::clone(&ports.encoder),
         clock,
         entropy,
         observer: Arc::clone(&counting) as Arc<dyn Observer>,
         rollout: Box::new(move || rollout.current().rollout().clone()),
-        // The breaker alone says so until Ably has a health check of its own.
-        health: Box::new(|| Health::Up),
+        health: Box::new(move || health.health()),
     };
-    Ok(Some((deliver, counting)))
+    Ok(Some(Wired {
+        deliver,
+        counting,
+        probe,
+        examine: Arc::new(examine),
+    }))
+}
+
+fn probe(config: &Config, ports: &Ports, transport: &Arc<dyn Transport>) -> anyhow::Result<ProbeAbly> {
+    let echo = match &config.ably.token_key {
+        Some(key) => {
+            let key = Key::parse(key.expose()).context("ARAUTO_ABLY_TOKEN_KEY")?;
+            let clock = Arc::clone(&ports.clock);
+            let streams = EventStreams::new(&key, &endpoint(config), prefix(config)?, clock)?;
+            Some(Arc::new(streams) as Arc<dyn Echo>)
+        }
+        None => None,
+    };
+    Ok(ProbeAbly {
+        transport: Arc::clone(transport),
+        echo,
+        entropy: Arc::clone(&ports.entropy),
+        clock: Arc::clone(&ports.clock),
+        observer: Arc::clone(&ports.observer),
+        health: Arc::default(),
+        channel: probe_channel(ports.node).context("the channel of probes")?,
+        heard: tokio::sync::Mutex::new(None),
+    })
+}
+
+fn endpoint(config: &Config) -> Endpoint {
+    match &config.ably.endpoint {
+        AblyEndpoint::Main => Endpoint::Main,
+        AblyEndpoint::Policy(policy) => Endpoint::Policy(policy.clone()),
+        AblyEndpoint::StandIn(url) => Endpoint::Address(url.as_str().trim_end_matches('/').to_owned()),
+    }
 }
 
 fn prefix(config: &Config) -> anyhow::Result<Option<ChannelPrefix>> {

@@ -165,6 +165,18 @@ keys! {
         ABLY_CHANNEL_PREFIX: String = unset("nothing", "staging"), Word;
         /// Where Ably is.
         ABLY_ENDPOINT: AblyEndpoint = value("main"), AblyPlace;
+        /// How often each node sends itself a message through Ably while anybody may be on it, and listens for it with the
+        /// key for tokens; `0s` is never. An Ably that accepts and does not deliver is found out by that alone.
+        ABLY_PROBE_EVERY: Duration = value("15s"), Lasting(Duration::ZERO, HOUR);
+    }
+    "What Ably costs" {
+        /// The price of a million messages, in hundredths of a dollar, or of whatever else; as Ably published it in August
+        /// 2026, without volume rates: docs/ably/cost.md.
+        ABLY_PRICE_MESSAGES: u64 = value("250"), Count(0..=1_000_000);
+        /// The price of a million connection minutes, in the same unit.
+        ABLY_PRICE_CONNECTION_MINUTES: u64 = value("100"), Count(0..=1_000_000);
+        /// The price of a million channel minutes, in the same unit.
+        ABLY_PRICE_CHANNEL_MINUTES: u64 = value("100"), Count(0..=1_000_000);
     }
     "The guard of the rollout of Ably" {
         /// Whether the share of people on Ably goes down a step by itself when Ably does badly, and up by its schedule

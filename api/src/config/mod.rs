@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::cost::Prices;
 use domain::heartbeat::PaceLimits;
 use ipnet::IpNet;
 use tracing_subscriber::filter::Targets;
@@ -201,6 +202,10 @@ pub struct AblyConfig {
     pub token_key: Option<Secret>,
     /// `ARAUTO_ABLY_CHANNEL_PREFIX`
     pub channel_prefix: Option<String>,
+    /// `ARAUTO_ABLY_PROBE_EVERY`
+    pub probe_every: Duration,
+    /// `ARAUTO_ABLY_PRICE_MESSAGES`, `_CONNECTION_MINUTES`, `_CHANNEL_MINUTES`
+    pub prices: Prices,
     /// What takes the rollout back.
     pub guard: GuardConfig,
 }

@@ -4,6 +4,7 @@
 //! [`request`] what requests carry, [`problem`] every answer that is not what was asked for, and [`answer`] the rest.
 
 mod ably;
+mod ably_health;
 mod admin;
 mod answer;
 mod config;
@@ -32,6 +33,7 @@ mod tickets;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use application::ably_examine::ExamineAbly;
 use application::ably_tokens::AblyTokens;
 use application::inbox::Inbox;
 use application::limits::Limits;
@@ -86,6 +88,8 @@ pub struct Services {
     pub settings: ChangeSettings,
     /// Issues tokens for Ably, where that is configured.
     pub ably_tokens: Option<AblyTokens>,
+    /// Says how Ably is and what is used of it, where there is a key to publish with.
+    pub ably: Option<Arc<ExamineAbly>>,
     /// Shows and changes the rollout of Ably.
     pub rollout: AdministerRollout,
     /// Takes each WebSocket over.
@@ -149,6 +153,8 @@ type Groups = (
     connections::ConnectionsApi,
     replay::ReplayApi,
     admin::RolloutApi,
+    admin::StatsApi,
+    ably_health::AblyHealthApi,
     health::HealthApi,
     metrics::MetricsApi,
     limits::LimitsApi,
@@ -171,6 +177,8 @@ impl Api {
             connections::ConnectionsApi,
             replay::ReplayApi,
             admin::RolloutApi,
+            admin::StatsApi,
+            ably_health::AblyHealthApi,
             health::HealthApi,
             metrics::MetricsApi,
             limits::LimitsApi,

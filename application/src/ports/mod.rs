@@ -2,6 +2,7 @@
 
 mod ably;
 mod bus;
+mod echo;
 mod limiter;
 mod outbox;
 mod probe;
@@ -18,6 +19,7 @@ mod wire;
 
 pub use ably::{AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, AblyTokenRequest};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
+pub use echo::{Echo, EchoError, Heard};
 pub use limiter::{BUDGETS_MAX, Budget, Limiter, LimiterUnavailable, Reach};
 pub use outbox::{Backlog, DeliveryPage, DeliveryRow, Outbox, TokenHolder};
 pub use probe::{NotServing, Part, Probe};

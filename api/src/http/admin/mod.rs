@@ -4,6 +4,8 @@
 mod administrator;
 mod rollout;
 mod rollout_body;
+mod stats;
 
 pub(crate) use self::administrator::{ADMINISTRATOR, Administrator};
 pub(crate) use self::rollout::RolloutApi;
+pub(crate) use self::stats::StatsApi;

@@ -161,6 +161,7 @@ impl World {
                 entropy: Arc::clone(&entropy),
             },
             ably_tokens,
+            ably: None,
             rollout: AdministerRollout {
                 change: change_settings(self.settings, &store, &bus),
                 format: self.shelf,
