@@ -4,6 +4,7 @@ mod ably;
 mod breakers;
 mod load;
 mod security;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -223,6 +224,17 @@ impl Observer for Metrics {
                 count(&self.ably.publishes, outcome);
                 self.ably.publish_duration.observe(took.as_secs_f64());
             }
+            Observation::Fallback(reason) => count(&self.ably.fallbacks, reason),
+            Observation::Probed { outcome, took } => self.ably.standing.probed(outcome, took),
+            Observation::AblyHealth(health) => self.ably.standing.is(health),
+            Observation::AblyRefused(code) => self.ably.standing.refused(code),
+            Observation::AblyChannels { class, count } => {
+                set(&self.ably.standing.channels, class, signed(wide(count)));
+            }
+            Observation::AblyHolders(count) => self.ably.standing.holders.set(signed(wide(count))),
+            Observation::AblyBacklog { open, age, dead } => self.ably.standing.waits(open, age, dead),
+            Observation::AblyCost { of, micros } => self.ably.standing.costs(of, micros),
+            Observation::GuardLooked(decision) => count(&self.ably.guard_looks, decision),
             Observation::DeliveryEnded(status) => count(&self.ably.deliveries_ended, status),
             Observation::Audited { .. }
             | Observation::AuditLate

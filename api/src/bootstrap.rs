@@ -6,6 +6,7 @@ mod audit;
 mod backends;
 mod breakers;
 mod commands;
+mod guard;
 mod limits;
 mod on_redis;
 mod revocations;
@@ -33,7 +34,7 @@ use application::inbox::Inbox;
 use application::limits::Limits;
 use application::ports::{
     Audit, Breakers, Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe, Registry,
-    Seal, Settings, Store, Streams, Tokens,
+    Seal, Settings, Store, Streams, Tally, Tokens,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -54,7 +55,6 @@ use self::backends::{Backends, Surroundings};
 pub use self::commands::{begin_epoch, capabilities, import, migrate, mint, put_capabilities};
 use self::tokens::tokens;
 use crate::config::{Config, Mode};
-use crate::deliveries;
 use crate::follow::follow;
 use crate::http::{BodyBudget, HttpConfig, PublicUrl, Services, SocketCalls, routes};
 use crate::server::{Capacity, Ending, Options, Server, Shutdown};
@@ -119,6 +119,7 @@ struct Ports {
     outbox: Arc<dyn Outbox>,
     audit: Arc<dyn Audit>,
     blocks: Arc<BlocksInForce>,
+    tally: Arc<dyn Tally>,
     limits: Arc<Limits>,
     probes: Vec<Arc<dyn Probe>>,
     circuits: Arc<Circuits>,
@@ -178,6 +179,7 @@ impl Ports {
             settings: shared.settings,
             outbox: shared.outbox,
             audit: shared.audit,
+            tally: shared.tally,
             limits: limits::limits(config, shared.limiter, &observer, &blocks),
             blocks,
             probes: shared.probes,
@@ -359,15 +361,22 @@ impl Node {
             session_warning: config.streams.session_warning,
             tasks: tasks.clone(),
         });
-        let ably_tokens = ably_signer.map(|signer| ably::tokens(config, &ports, signer));
+        let used = ably::used(config, &ports);
+        let ably_tokens = ably_signer.map(|signer| ably::tokens(config, &ports, (signer, &used)));
         let revoker = ably::revoker(config, &ports)?;
         let at_ably = revoker.map(|revoker| revocations::at_ably(revoker, &ports, (&tasks, &cancel)));
-        let deliver = ably::deliver(config, &ports, &rollout.administer.in_force)?;
-        let both = deliver.as_ref().filter(|_| ably_tokens.is_some());
+        let ably = ably::start(
+            config,
+            &ports,
+            &ably::Around {
+                in_force: &rollout.administer.in_force,
+                used: &used,
+                streams: &streams,
+                life: (&tasks, &cancel),
+            },
+        )?;
+        let both = ably.as_ref().filter(|_| ably_tokens.is_some());
         let transport = Arc::new(ably::select(&ports, both, &rollout.administer.in_force));
-        if let Some(deliver) = deliver {
-            deliveries::start(deliver, ports.bus.listen(), (&tasks, &cancel));
-        }
         let (metrics, reported) = (Arc::clone(&ports.metrics), Arc::clone(&streams));
         let services = Services {
             publish: ports.publish(config),
@@ -391,6 +400,7 @@ impl Node {
             },
             transport,
             deliveries: AdministerDeliveries { outbox: ports.outbox },
+            ably,
             rollout: rollout.administer,
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),

@@ -12,6 +12,7 @@ use domain::capability::Principal;
 use domain::time::Timestamp;
 
 use self::pace::{Pace, Taken};
+use crate::ably_use::AblyUse;
 use crate::error::Error;
 use crate::ports::{
     AblyFormat, AblyGrant, AblySigner, AblyToken, AblyTokenError, Clock, Observation, Observer, Outbox,
@@ -48,6 +49,7 @@ pub struct AblyTokens {
     pace: Option<Pace>,
     holders: Option<Arc<dyn Outbox>>,
     revocations: Option<Arc<RevocationsInForce>>,
+    used: Option<Arc<AblyUse>>,
 }
 
 impl AblyTokens {
@@ -67,6 +69,7 @@ impl AblyTokens {
             pace: (limit == Limit::Enforced).then(Pace::default),
             holders: None,
             revocations: None,
+            used: None,
         }
     }
 
@@ -84,10 +87,20 @@ impl AblyTokens {
         self
     }
 
+    /// Counts who holds a token.
+    #[must_use]
+    pub fn counted_in(mut self, used: Arc<AblyUse>) -> Self {
+        self.used = Some(used);
+        self
+    }
+
     /// Issues a token and remembers who holds it. Where that cannot be remembered the token counts all the same: what
     /// is then not sent to Ably is on the streams, and its client learns that it has to look there.
     pub async fn give(&self, person: &Principal, format: AblyFormat) -> Result<AblyToken, Error> {
         let token = self.issue(person, format)?;
+        if let Some(used) = &self.used {
+            used.held(&person.user);
+        }
         if let Some(outbox) = &self.holders {
             let now = self.clock.now();
             let holder = TokenHolder {

@@ -6,7 +6,10 @@
 
 #![warn(missing_docs)]
 
+pub mod ably_examine;
+pub mod ably_health;
 pub mod ably_tokens;
+pub mod ably_use;
 pub mod abuse;
 pub mod admission;
 mod announce;
@@ -18,6 +21,7 @@ pub mod deliver;
 pub mod deliveries;
 pub mod error;
 pub mod explain;
+pub mod guard;
 pub mod housekeeping;
 pub mod import;
 pub mod inbox;

@@ -5,12 +5,14 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use crate::cohort::Share;
-use crate::rollout::Rollout;
+use crate::rollout::{Progress, Rollout, Schedule};
 use crate::time::Timestamp;
-use crate::window::Window;
 
 /// Publish times are counted up to these bounds, in milliseconds; what is slower is counted beyond the last.
 pub const BOUNDS_MS: [u32; 13] = [10, 25, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1_000, 2_500];
+
+/// A node tells the cluster of its publishes within this time.
+pub const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 /// The numbers that a guard follows, unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub struct GuardSettings {
     pub window: Duration,
     /// Fewer publishes than this are no evidence of a fault.
     pub publishes_min: u32,
-    /// After a step, up or down, nothing moves for this long.
+    /// After a step down nothing moves for this long, and after any change nothing goes up.
     pub hold: Duration,
 }
 
@@ -185,62 +187,6 @@ impl AddAssign for Publishes {
     }
 }
 
-/// The publishes of one node over the guard's window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Watch(Window<Publishes>);
-
-impl Watch {
-    /// Starts without publishes.
-    pub fn new(policy: &GuardPolicy) -> Self {
-        Self(Window::new(policy.0.window))
-    }
-
-    /// Takes a publish.
-    #[must_use]
-    pub fn saw(self, how: Published, took: Duration, now: Timestamp) -> Self {
-        Self(self.0.add(Publishes::one(how, took), now))
-    }
-
-    /// Returns what lies within the window.
-    pub fn publishes(&self, now: Timestamp) -> Publishes {
-        self.0.total(now)
-    }
-}
-
-/// Where a rollout stands in time. It is kept beside the rollout, so that whichever node decides knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// When the share last changed, by whatever cause.
-    pub since: Timestamp,
-    /// Whether it goes up by itself.
-    pub schedule: Schedule,
-}
-
-/// Whether a rollout goes up by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Schedule {
-    /// Each stage is followed by the next when its time is over.
-    Running,
-    /// Only a hand raises it.
-    Stopped,
-}
-
-impl Progress {
-    /// Returns where it stands after a decision was put in force. A step down begins the lower stage anew;
-    /// one to nobody stops the schedule, for what failed at every share is for a person to look at.
-    #[must_use]
-    pub fn after(self, decision: &Decision, now: Timestamp) -> Self {
-        match decision {
-            Decision::Hold(_) => self,
-            Decision::StepDown { to, .. } if *to == Share::NONE => Self {
-                since: now,
-                schedule: Schedule::Stopped,
-            },
-            Decision::StepDown { .. } | Decision::StepUp { .. } => Self { since: now, ..self },
-        }
-    }
-}
-
 /// What a guard decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -262,6 +208,35 @@ pub enum Decision {
         /// To here, the next stage.
         to: Share,
     },
+}
+
+impl Decision {
+    /// Returns the stable label.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Hold(Hold::Nobody) => "nobody",
+            Self::Hold(Hold::JustStepped { .. }) => "just_stepped",
+            Self::Hold(Hold::Well { .. }) => "well",
+            Self::Hold(Hold::NotCalm) => "not_calm",
+            Self::StepDown { .. } => "step_down",
+            Self::StepUp { .. } => "step_up",
+        }
+    }
+
+    /// Returns the rollout that it leads to; `None` where it stays. What failed at every share is for a person to look
+    /// at: a step down to nobody stops the schedule.
+    pub fn leads_to(&self, rollout: &Rollout) -> Option<Rollout> {
+        let (to, schedule) = match self {
+            Self::Hold(_) => return None,
+            Self::StepDown { to, .. } if *to == Share::NONE => (*to, Schedule::Stopped),
+            Self::StepDown { to, .. } | Self::StepUp { to, .. } => (*to, rollout.schedule),
+        };
+        Some(Rollout {
+            share: to,
+            schedule,
+            ..rollout.clone()
+        })
+    }
 }
 
 /// Why a share stays.
@@ -313,9 +288,19 @@ impl Fault {
 }
 
 impl GuardPolicy {
-    /// Decides by the publishes of the whole cluster within the window. At most one step follows from one
-    /// decision; it is put in force with the rollout by compare-and-set, so that two nodes do not take it
-    /// twice.
+    /// Says how far back publishes are looked at: the window, but not beyond the last change. What was published before
+    /// it says nothing of the share after it, and nodes tell of their publishes a little later.
+    pub fn looks_back(&self, progress: &Progress, now: Timestamp) -> Duration {
+        let settled = now.since(progress.since).saturating_sub(TOLD_WITHIN);
+        settled.min(self.0.window)
+    }
+
+    /// Decides by the publishes of the whole cluster, as far back as [`looks_back`](Self::looks_back) says. At most one
+    /// step follows from one decision; it is put in force with the rollout by compare-and-set, so that two nodes do not
+    /// take it twice.
+    ///
+    /// A share that was raised is taken back as soon as there is evidence. After a step down nothing moves until the
+    /// hold is over, and nothing goes up before it is over after any change.
     pub fn decide(
         &self,
         rollout: &Rollout,
@@ -327,15 +312,21 @@ impl GuardPolicy {
         if from == Share::NONE || rollout.kill_switch.is_some() {
             return Decision::Hold(Hold::Nobody);
         }
+        let fault = self.fault(publishes);
+        let lowered = progress.lowered.map(|at| at.plus(self.0.hold));
+        match (fault, lowered) {
+            (Some(_), Some(until)) if now < until => return Decision::Hold(Hold::JustStepped { until }),
+            (Some(why), _) => {
+                let to = rollout.stages.below(from);
+                return Decision::StepDown { from, to, why };
+            }
+            (None, _) => {}
+        }
         let until = progress.since.plus(self.0.hold);
         if now < until {
             return Decision::Hold(Hold::JustStepped { until });
         }
-        if let Some(why) = self.fault(publishes) {
-            let to = rollout.stages.below(from);
-            return Decision::StepDown { from, to, why };
-        }
-        let (Schedule::Running, Some((stage, to))) = (progress.schedule, rollout.stages.above(from)) else {
+        let (Schedule::Running, Some((stage, to))) = (rollout.schedule, rollout.stages.above(from)) else {
             return Decision::Hold(Hold::Well { next: None });
         };
         let due = progress.since.plus(stage.lasts);

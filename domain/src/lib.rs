@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 pub mod abuse;
+pub mod active;
 pub mod audience;
 pub mod audit;
 pub mod availability;
@@ -17,11 +18,13 @@ pub mod breaker;
 pub mod capability;
 pub mod channel;
 pub mod cohort;
+pub mod cost;
 pub mod cursor;
 pub mod degrade;
 pub mod delivery;
 pub mod event;
 pub mod guard;
+pub mod health;
 pub mod heartbeat;
 pub mod ids;
 pub mod limit;

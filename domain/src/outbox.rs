@@ -140,7 +140,7 @@ impl Withdrawal {
 pub enum Outcome {
     /// The transport answered 2xx for it. Nothing else counts as accepted.
     Accepted,
-    /// Network, timeout, 500 to 504, or 429: worth trying again with the same id.
+    /// Network, timeout, or 500 to 504: worth trying again with the same id.
     Transient {
         /// What the answer asked for; zero where it asked for nothing.
         retry_after: Duration,
@@ -152,7 +152,8 @@ pub enum Outcome {
         /// The transport's own code; zero where it gave none.
         code: u32,
     },
-    /// It was held back before it was sent, by a breaker or a rate limit.
+    /// It was held back by a breaker or a rate limit, ours before it was sent or the transport's own (429): either way
+    /// nobody took it, and the transport is there.
     Held {
         /// When it is worth asking again.
         retry_after: Duration,
@@ -161,6 +162,20 @@ pub enum Outcome {
     },
     /// The lease ran out and nobody said how it went. It may have been sent.
     Lost,
+}
+
+impl Outcome {
+    /// Returns the stable label.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Transient { .. } => "transient",
+            Self::Renew => "renew",
+            Self::Refused { .. } => "refused",
+            Self::Held { .. } => "held",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 /// Proof of a lease; an outcome counts for the lease that it shows.

@@ -49,6 +49,19 @@ impl Health {
     }
 }
 
+impl Health {
+    /// Returns the health that the breaker in front of it leaves: what it lets nothing through to is down, whatever is
+    /// found there.
+    #[must_use]
+    pub fn behind(self, breaker: BreakerState) -> Self {
+        match breaker {
+            BreakerState::Closed => self,
+            BreakerState::HalfOpen => self.max(Self::Degraded),
+            BreakerState::Open { .. } | BreakerState::ForcedOpen => Self::Down,
+        }
+    }
+}
+
 /// A person as an event finds them: there is no token at hand, only what they showed when they last asked for
 /// one of Ably's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Who is on Ably: a share of all people that grows in stages and can be taken back.
 
 mod history;
+mod progress;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,8 @@ pub use self::history::{
     AuditedRollout, CHANGES_MAX, Change, DIFFERENCES_MAX, Difference, OverridesChange, Subject, Switched,
     What,
 };
+
+pub use self::progress::{Progress, Schedule};
 
 /// Overrides are for pilots and for complaints; more of them are a cohort of their own. The settings document
 /// that holds them is read by every node as a whole.
@@ -40,6 +43,8 @@ pub struct Rollout {
     pub kill_switch: Option<KillSwitch>,
     /// The shares that the rollout goes through.
     pub stages: Stages,
+    /// Whether it goes through them by itself.
+    pub schedule: Schedule,
 }
 
 /// What a rollout has to know of a person. Units and roles come from their token; where an event is routed
@@ -73,6 +78,7 @@ impl Rollout {
             overrides: Overrides::default(),
             kill_switch: None,
             stages: Stages::default(),
+            schedule: Schedule::Stopped,
         }
     }
 

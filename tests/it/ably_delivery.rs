@@ -32,7 +32,9 @@ impl Site {
             .on_postgres(&database.url())
             .with("ARAUTO_ABLY_PUBLISH_KEY", PUBLISH_KEY)
             .with("ARAUTO_ABLY_TOKEN_KEY", TOKEN_KEY)
-            .with("ARAUTO_ABLY_ENDPOINT", &ably.url());
+            .with("ARAUTO_ABLY_ENDPOINT", &ably.url())
+            // Faults are for what is published, and not for probes.
+            .with("ARAUTO_ABLY_PROBE_EVERY", "0s");
         let site = Self {
             nodes: [setup.node(), setup.node()],
             client: http(Duration::from_secs(10)),

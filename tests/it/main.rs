@@ -9,6 +9,8 @@
 mod ably_admin;
 mod ably_delivery;
 mod ably_faults;
+mod ably_guard;
+mod ably_health;
 mod ably_smoke;
 mod ably_standin;
 mod abuse;
@@ -26,6 +28,7 @@ mod deliver;
 mod encoder;
 mod failover;
 mod faults;
+mod guard;
 mod hardening;
 mod hub;
 mod leak;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::outbox::Outcome;
+use domain::transport::Reason;
 use serde::Deserialize;
 
 /// An answer, read.
@@ -110,7 +111,12 @@ impl Answer {
 
 pub(super) fn outcome(error: &ErrorInfo, retry_after: Duration, from_edge: bool) -> Outcome {
     match (error.status_code, error.code) {
-        (429 | 500.., _) => Outcome::Transient { retry_after },
+        // Ably is there and has taken nothing: that is no failure, neither of the delivery nor of Ably.
+        (429, _) => Outcome::Held {
+            retry_after,
+            by: Reason::RateLimited,
+        },
+        (500.., _) => Outcome::Transient { retry_after },
         _ if from_edge => Outcome::Transient { retry_after },
         (401, 40_140..=40_149) => Outcome::Renew,
         (_, code) => Outcome::Refused { code },
@@ -135,6 +141,11 @@ mod tests {
         retry_after: Duration::ZERO,
     };
 
+    const HELD: Outcome = Outcome::Held {
+        retry_after: Duration::ZERO,
+        by: Reason::RateLimited,
+    };
+
     #[test]
     fn each_status_has_its_outcome() {
         let error =
@@ -152,7 +163,7 @@ mod tests {
             (404, 40_400, Outcome::Refused { code: 40_400 }),
             (413, 40_009, Outcome::Refused { code: 40_009 }),
             (422, 42_200, Outcome::Refused { code: 42_200 }),
-            (429, 42_910, AGAIN),
+            (429, 42_910, HELD),
             (500, 50_000, AGAIN),
             (504, 50_003, AGAIN),
             (505, 0, AGAIN),
@@ -181,7 +192,8 @@ mod tests {
             assert!(!answer.tries_next_host(), "{status}");
             answer.from_edge = true;
             assert!(answer.tries_next_host(), "{status} from the edge");
-            assert_eq!(answer.outcome(), AGAIN);
+            let expected = if status == 429 { HELD } else { AGAIN };
+            assert_eq!(answer.outcome(), expected);
         }
         assert!((500..=504).all(|status| answer(status, "").tries_next_host()));
     }

@@ -60,6 +60,11 @@ impl Hosts {
         }
     }
 
+    /// Returns the first host of all.
+    pub(super) fn primary(&self) -> &str {
+        &self.primary
+    }
+
     /// Lists the hosts to try in turn: the fallback that served last, then the primary, then others at random.
     pub(super) fn in_turn(&self, now: Duration, entropy: &dyn Entropy) -> Vec<String> {
         let served = self.served.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -7,6 +7,7 @@
 mod answer;
 mod cache;
 mod capability;
+mod echo;
 mod hosts;
 mod jwt;
 mod key;
@@ -18,6 +19,7 @@ mod signer;
 mod throttle;
 
 pub use capability::{Capability, ChannelPrefix, InvalidPrefix};
+pub use echo::EventStreams;
 pub use hosts::Endpoint;
 pub use key::{InvalidKey, Key};
 pub use publisher::{Patience, Publisher, PublisherConfig, PublisherError};

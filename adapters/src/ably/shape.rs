@@ -75,7 +75,7 @@ fn json(shape: &impl Serialize) -> String {
 }
 
 /// Encodes as ECMAScript's `encodeURIComponent` does, so that a name is one segment of a path.
-fn encode_component(name: &str) -> String {
+pub(super) fn encode_component(name: &str) -> String {
     name.bytes()
         .fold(String::with_capacity(name.len()), |encoded, byte| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => encoded + char::from(byte).encode_utf8(&mut [0; 4]),

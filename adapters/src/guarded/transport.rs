@@ -114,6 +114,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn too_many_requests_are_no_failure() {
+        let by = Reason::RateLimited;
+        let held = Outcome::Held {
+            retry_after: NOTHING,
+            by,
+        };
+        let (guarded, _) = guarded(vec![held; 20]);
+        for _ in 0..20 {
+            assert_eq!(deliver(&guarded).await, held);
+        }
+        assert_eq!(guarded.breaker(), BreakerState::Closed);
+    }
+
+    #[tokio::test]
     async fn what_it_refuses_says_that_it_is_there() {
         let refused = Outcome::Refused { code: 40_009 };
         let (guarded, _) = guarded(vec![refused; 20]);

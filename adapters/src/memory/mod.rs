@@ -7,6 +7,7 @@ mod outbox;
 mod registry;
 mod settings;
 mod store;
+mod tally;
 
 pub use audit::MemoryAudit;
 pub use bus::MemoryBus;
@@ -15,3 +16,4 @@ pub use outbox::MemoryOutbox;
 pub use registry::MemoryRegistry;
 pub use settings::MemorySettings;
 pub use store::{MemoryStore, MemoryStoreConfig};
+pub use tally::MemoryTally;

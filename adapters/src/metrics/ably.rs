@@ -2,6 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
+use super::standing::Standing;
 use super::{MetricsError, REQUEST_SECONDS, counters, registered};
 
 pub(super) struct Ably {
@@ -12,6 +13,9 @@ pub(super) struct Ably {
     pub(super) publishes: IntCounterVec,
     pub(super) publish_duration: Histogram,
     pub(super) deliveries_ended: IntCounterVec,
+    pub(super) fallbacks: IntCounterVec,
+    pub(super) guard_looks: IntCounterVec,
+    pub(super) standing: Standing,
 }
 
 impl Ably {
@@ -58,6 +62,19 @@ impl Ably {
                 "Deliveries over Ably that ended, by how.",
                 "status",
             )?,
+            fallbacks: counters(
+                r,
+                "ably_fallbacks_total",
+                "Events for Ably that were left to the streams, by reason.",
+                "reason",
+            )?,
+            guard_looks: counters(
+                r,
+                "ably_guard_looks_total",
+                "Looks of the rollout's guard on the node that leads it, by what it decided.",
+                "decision",
+            )?,
+            standing: Standing::new(r)?,
         })
     }
 }

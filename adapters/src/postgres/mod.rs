@@ -13,6 +13,7 @@ mod outbox;
 mod registry;
 mod settings;
 mod store;
+mod tally;
 mod tls;
 
 pub use audit::PgAudit;
@@ -23,3 +24,4 @@ pub use outbox::PgOutbox;
 pub use registry::PgRegistry;
 pub use settings::PgSettings;
 pub use store::{PgStore, PgStoreConfig};
+pub use tally::PgTally;

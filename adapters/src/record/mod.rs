@@ -14,6 +14,7 @@ mod notification;
 mod principal;
 mod revocations;
 mod rollout;
+mod tally;
 
 pub(crate) use audit::{AuditRecord, LinkRecord};
 pub use blocks::BlocksJson;
@@ -25,6 +26,7 @@ pub(crate) use notification::NotificationRecord;
 pub(crate) use principal::PrincipalRecord;
 pub use revocations::RevocationsJson;
 pub use rollout::RolloutJson;
+pub(crate) use tally::{counts as publish_counts, sum as sum_of_publish_counts};
 
 use domain::time::Timestamp;
 use serde::Serialize;

@@ -12,8 +12,8 @@ use domain::capability::Role;
 use domain::cohort::{Salt, Share};
 use domain::ids::{UnitId, UserId};
 use domain::rollout::{
-    AuditedRollout, Change, Difference, KillSwitch, Overrides, OverridesChange, Rollout, Stage, Stages,
-    Subject, Switched, What, Why,
+    AuditedRollout, Change, Difference, KillSwitch, Overrides, OverridesChange, Rollout, Schedule, Stage,
+    Stages, Subject, Switched, What, Why,
 };
 use domain::time::Timestamp;
 use domain::transport::Transport;
@@ -70,6 +70,9 @@ struct RolloutRecord {
     stages: Vec<StageRecord>,
     /// Written as null where there is none, so that it replaces one that was there.
     kill_switch: Option<KillSwitchRecord>,
+    /// Absent before there were schedules: then it is stopped.
+    #[serde(default)]
+    schedule: Option<String>,
     /// The latest first.
     changes: Vec<ChangeRecord>,
 }
@@ -109,6 +112,8 @@ struct ChangeRecord {
     stages: Option<Vec<StageRecord>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     kill_switch: Option<SwitchedRecord>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    schedule: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,6 +159,7 @@ impl From<&AuditedRollout> for RolloutRecord {
                 why: thrown.why().to_owned(),
                 at: millis(thrown.at()),
             }),
+            schedule: Some(rollout.schedule.as_str().to_owned()),
             changes: audited.changes().iter().map(Into::into).collect(),
         }
     }
@@ -177,6 +183,9 @@ impl TryFrom<RolloutRecord> for AuditedRollout {
             overrides: record.overrides.try_into()?,
             kill_switch: thrown.transpose()?,
             stages: stages(record.stages)?,
+            schedule: record
+                .schedule
+                .map_or(Ok(Schedule::Stopped), |text| schedule(&text))?,
         };
         let changes = record.changes.into_iter().map(Change::try_from);
         Ok(Self::restore(rollout, changes.collect::<Result<_, _>>()?))
@@ -229,6 +238,7 @@ impl From<&Change> for ChangeRecord {
             overrides,
             stages,
             kill_switch,
+            schedule,
         } = &change.what;
         Self {
             by: change.by.to_string(),
@@ -244,6 +254,7 @@ impl From<&Change> for ChangeRecord {
                 Switched::Thrown => SwitchedRecord::Thrown,
                 Switched::Released => SwitchedRecord::Released,
             }),
+            schedule: schedule.map(|schedule| schedule.as_str().to_owned()),
         }
     }
 }
@@ -272,6 +283,7 @@ impl TryFrom<ChangeRecord> for Change {
                     SwitchedRecord::Thrown => Switched::Thrown,
                     SwitchedRecord::Released => Switched::Released,
                 }),
+                schedule: record.schedule.as_deref().map(schedule).transpose()?,
             },
         })
     }
@@ -331,6 +343,10 @@ fn stages(records: Vec<StageRecord>) -> Result<Stages, Unreadable> {
 
 fn share(hundredths: u32) -> Result<Share, Unreadable> {
     Share::try_new(hundredths).map_err(|_| Unreadable::new("share"))
+}
+
+fn schedule(text: &str) -> Result<Schedule, Unreadable> {
+    Schedule::parse(text).ok_or_else(|| Unreadable::new("schedule"))
 }
 
 fn why(text: &str) -> Result<Why, Unreadable> {

@@ -5,6 +5,7 @@
 
 mod rows;
 mod scripts;
+mod tally;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,19 +2,29 @@
 
 use std::sync::Arc;
 
-use adapters::ably::{ChannelPrefix, Endpoint, Key, Publisher, PublisherConfig, Revoker, TokenSigner};
+use adapters::ably::{
+    ChannelPrefix, Endpoint, EventStreams, Key, Publisher, PublisherConfig, Revoker, TokenSigner,
+};
 use adapters::guarded::GuardedTransport;
 use anyhow::Context as _;
+use application::ably_examine::ExamineAbly;
+use application::ably_health::{ProbeAbly, probe_channel};
 use application::ably_tokens::{AblyTokens, Limit};
+use application::ably_use::{AblyUse, Booked};
 use application::deliver::Deliver;
-use application::ports::{AblyRevoker, AblySigner};
+use application::guard::Counting;
+use application::ports::{AblyRevoker, AblySigner, Echo, Observer, Streams, Transport};
 use application::rollout::RolloutInForce;
 use application::select_transport::SelectTransport;
 use domain::breaker::BreakerPolicy;
 use domain::policy::Health;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::Ports;
+use super::{Ports, guard};
 use crate::config::{AblyEndpoint, Config};
+use crate::deliveries;
+use crate::probing::Probing;
 
 /// Wires what signs with the key for tokens, which cannot publish; `None` where there is no such key.
 pub(super) fn signer(config: &Config, ports: &Ports) -> anyhow::Result<Option<Arc<dyn AblySigner>>> {
@@ -46,7 +56,11 @@ fn token_key(config: &Config) -> anyhow::Result<Option<Key>> {
 }
 
 /// Wires the issuer of tokens.
-pub(super) fn tokens(config: &Config, ports: &Ports, signer: Arc<dyn AblySigner>) -> AblyTokens {
+pub(super) fn tokens(
+    config: &Config,
+    ports: &Ports,
+    (signer, used): (Arc<dyn AblySigner>, &Arc<AblyUse>),
+) -> AblyTokens {
     let limit = if config.limits.rate_limit_enabled {
         Limit::Enforced
     } else {
@@ -60,16 +74,65 @@ pub(super) fn tokens(config: &Config, ports: &Ports, signer: Arc<dyn AblySigner>
         limit,
     );
     tokens
+        .counted_in(Arc::clone(used))
         .remembered_in(Arc::clone(&ports.outbox))
         .unless_revoked(Arc::clone(&ports.revocations))
 }
 
+/// What runs beside, and what it shares.
+pub(super) struct Around<'a> {
+    pub(super) in_force: &'a Arc<RolloutInForce>,
+    pub(super) used: &'a Arc<AblyUse>,
+    pub(super) streams: &'a Arc<dyn Streams>,
+    pub(super) life: (&'a TaskTracker, &'a CancellationToken),
+}
+
+/// Starts whatever has to do with publishing to Ably, and returns what says how it is; `None` where there is no key to
+/// publish with.
+pub(super) fn start(
+    config: &Config,
+    ports: &Ports,
+    around: &Around<'_>,
+) -> anyhow::Result<Option<Arc<ExamineAbly>>> {
+    let Some(wired) = deliver(config, ports, around.in_force, around.used)? else {
+        return Ok(None);
+    };
+    guard::start(config, ports, (wired.counting, around.in_force), around.life)?;
+    let probing = Probing {
+        probe: wired.probe,
+        every: config.ably.probe_every,
+        in_force: Arc::clone(around.in_force),
+        examine: Arc::clone(&wired.examine),
+        streams: Arc::clone(around.streams),
+    };
+    probing.start(around.life);
+    deliveries::start(wired.deliver, ports.bus.listen(), around.life);
+    Ok(Some(wired.examine))
+}
+
+/// Begins the books of what is used of Ably.
+pub(super) fn used(config: &Config, ports: &Ports) -> Arc<AblyUse> {
+    let (clock, observer) = (Arc::clone(&ports.clock), Arc::clone(&ports.observer));
+    Arc::new(AblyUse::new(clock, observer, config.ably.prices))
+}
+
+/// What publishes to Ably, wired.
+struct Wired {
+    deliver: Deliver,
+    /// What counts how publishes go.
+    counting: Arc<Counting>,
+    probe: ProbeAbly,
+    /// What says how it is.
+    examine: Arc<ExamineAbly>,
+}
+
 /// Wires what publishes to Ably, behind its circuit breaker; `None` where there is no key to publish with.
-pub(super) fn deliver(
+fn deliver(
     config: &Config,
     ports: &Ports,
     rollout: &Arc<RolloutInForce>,
-) -> anyhow::Result<Option<Deliver>> {
+    used: &Arc<AblyUse>,
+) -> anyhow::Result<Option<Wired>> {
     let Some(key) = &config.ably.publish_key else {
         return Ok(None);
     };
@@ -81,41 +144,88 @@ pub(super) fn deliver(
     };
     let (clock, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
     let publisher = Publisher::new(&key, publisher, Arc::clone(&clock), Arc::clone(&entropy))?;
+    let publisher: Arc<dyn Transport> = Arc::new(publisher);
+    let probe = probe(config, ports, &publisher)?;
     let answers = ports.circuits.add("ably", BreakerPolicy::ABLY, Vec::new());
-    let transport = GuardedTransport::new(Arc::new(publisher), answers);
+    let transport: Arc<dyn Transport> = Arc::new(Booked {
+        inner: Arc::new(GuardedTransport::new(publisher, answers)),
+        used: Arc::clone(used),
+        health: Arc::clone(&probe.health),
+        clock: Arc::clone(&clock),
+    });
+    let examine = ExamineAbly {
+        health: Arc::clone(&probe.health),
+        echo: probe.echo.clone(),
+        transport: Arc::clone(&transport),
+        outbox: Arc::clone(&ports.outbox),
+        used: Arc::clone(used),
+        clock: Arc::clone(&clock),
+        observer: Arc::clone(&ports.observer),
+        asked: tokio::sync::Mutex::new(None),
+    };
+    let health = Arc::clone(&probe.health);
     let rollout = Arc::clone(rollout);
-    Ok(Some(Deliver {
+    let counting = Arc::new(Counting::new(Arc::clone(&ports.observer)));
+    let deliver = Deliver {
         store: Arc::clone(&ports.store),
         outbox: Arc::clone(&ports.outbox),
-        transport: Arc::new(transport),
+        transport,
         encoder: Arc::clone(&ports.encoder),
         clock,
         entropy,
-        observer: Arc::clone(&ports.observer),
+        observer: Arc::clone(&counting) as Arc<dyn Observer>,
         rollout: Box::new(move || rollout.current().rollout().clone()),
-        // The breaker alone says so until Ably has a health check of its own.
-        health: Box::new(|| Health::Up),
+        health: Box::new(move || health.health()),
+    };
+    Ok(Some(Wired {
+        deliver,
+        counting,
+        probe,
+        examine: Arc::new(examine),
     }))
 }
 
 /// Wires what tells clients where to listen. Ably counts as configured where both keys are there.
 pub(super) fn select(
     ports: &Ports,
-    deliver: Option<&Deliver>,
+    ably: Option<&Arc<ExamineAbly>>,
     rollout: &Arc<RolloutInForce>,
 ) -> SelectTransport {
     let rollout = Arc::clone(rollout);
+    let health = ably.map(|ably| Arc::clone(&ably.health));
     SelectTransport {
         store: Arc::clone(&ports.store),
         outbox: Arc::clone(&ports.outbox),
         rights: Arc::clone(&ports.rights),
         // The breaker that events meet.
-        ably: deliver.map(|deliver| Arc::clone(&deliver.transport)),
+        ably: ably.map(|ably| Arc::clone(&ably.transport)),
         rollout: Box::new(move || rollout.current().rollout().clone()),
-        health: Box::new(|| Health::Up),
+        health: Box::new(move || health.as_ref().map_or(Health::Up, |health| health.health())),
         entropy: Arc::clone(&ports.entropy),
         observer: Arc::clone(&ports.observer),
     }
+}
+
+fn probe(config: &Config, ports: &Ports, transport: &Arc<dyn Transport>) -> anyhow::Result<ProbeAbly> {
+    let echo = match &config.ably.token_key {
+        Some(key) => {
+            let key = Key::parse(key.expose()).context("ARAUTO_ABLY_TOKEN_KEY")?;
+            let clock = Arc::clone(&ports.clock);
+            let streams = EventStreams::new(&key, &endpoint(config), prefix(config)?, clock)?;
+            Some(Arc::new(streams) as Arc<dyn Echo>)
+        }
+        None => None,
+    };
+    Ok(ProbeAbly {
+        transport: Arc::clone(transport),
+        echo,
+        entropy: Arc::clone(&ports.entropy),
+        clock: Arc::clone(&ports.clock),
+        observer: Arc::clone(&ports.observer),
+        health: Arc::default(),
+        channel: probe_channel(ports.node).context("the channel of probes")?,
+        heard: tokio::sync::Mutex::new(None),
+    })
 }
 
 fn endpoint(config: &Config) -> Endpoint {

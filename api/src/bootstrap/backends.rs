@@ -6,17 +6,18 @@ use adapters::buses::Buses;
 use adapters::guarded::{Circuits, GuardedRegistry};
 use adapters::memory::{
     MemoryAudit, MemoryBus, MemoryOutbox, MemoryRegistry, MemorySettings, MemoryStore, MemoryStoreConfig,
+    MemoryTally,
 };
 use adapters::metrics::Metrics;
 use adapters::postgres::{
-    Database, PgAudit, PgBus, PgOutbox, PgRegistry, PgSettings, PgStore, PgStoreConfig, migrate,
+    Database, PgAudit, PgBus, PgOutbox, PgRegistry, PgSettings, PgStore, PgStoreConfig, PgTally, migrate,
 };
 use adapters::redis::{Own, RedisBus, RedisProbe, RedisRegistry, Server};
 use adapters::registries::Registries;
 use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::{Context as _, bail};
 use application::ports::{
-    Audit, Bus, Clock, Entropy, Limiter, Observer, Outbox, Probe, Registry, Settings, Store,
+    Audit, Bus, Clock, Entropy, Limiter, Observer, Outbox, Probe, Registry, Settings, Store, Tally,
 };
 use application::settings::ChangeSettings;
 use domain::ids::NodeId;
@@ -35,6 +36,8 @@ pub(super) struct Backends {
     /// What became of events over pushed transports.
     pub(super) outbox: Arc<dyn Outbox>,
     pub(super) audit: Arc<dyn Audit>,
+    /// How publishes there went.
+    pub(super) tally: Arc<dyn Tally>,
     pub(super) limiter: Arc<dyn Limiter>,
     /// What is connected beside the store, and could be done without.
     pub(super) probes: Vec<Arc<dyn Probe>>,
@@ -76,6 +79,7 @@ impl Backends {
             settings: Arc::new(MemorySettings::default()),
             outbox: Arc::new(MemoryOutbox::new(Arc::clone(around.clock))),
             audit: Arc::new(MemoryAudit::default()),
+            tally: Arc::new(MemoryTally::new(Arc::clone(around.clock))),
             limiter: limits::own(around),
             probes: Vec::new(),
         }
@@ -121,6 +125,7 @@ impl Backends {
             bus: Arc::new(buses),
             registry,
             audit: Arc::new(PgAudit::open(&database)?),
+            tally: Arc::new(PgTally::open(&database)?),
             limiter,
             probes,
         })

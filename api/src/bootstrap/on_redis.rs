@@ -10,7 +10,7 @@ use adapters::redis::{
     Server,
 };
 use anyhow::Context as _;
-use application::ports::{Entropy, Observer};
+use application::ports::{Entropy, Observer, Outbox};
 
 use super::backends::{Backends, Surroundings, redis};
 use super::{breakers, limits};
@@ -21,7 +21,7 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
     let server = server(config)?;
     let store = store(config, Arc::clone(around.entropy), Arc::clone(around.observer)).await?;
     let outbox = RedisOutbox::open(&server).await;
-    let outbox = outbox.with_context(|| format!("the store redis at {}", server.place()))?;
+    let outbox = Arc::new(outbox.with_context(|| format!("the store redis at {}", server.place()))?);
     let (life, observer) = ((around.tasks, around.cancel), around.observer);
     let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
     let hears = fast.hears();
@@ -30,12 +30,13 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
     let registry = Arc::new(RedisRegistry::start(&server, around.node, observer, life));
     Ok(Backends {
         settings: guard.settings(Arc::new(RedisSettings::new(&server))),
-        outbox: guard.outbox(Arc::new(outbox)),
+        outbox: guard.outbox(Arc::clone(&outbox) as Arc<dyn Outbox>),
         limiter: limits::shared(&server, Arc::clone(&guard.answers), around),
         registry: Arc::new(GuardedRegistry::new(registry, Arc::clone(&guard.answers))),
         store: guard.store,
         bus: Arc::new(buses),
         audit: Arc::new(RedisAudit::new(&server)),
+        tally: outbox,
         // Redis is the store itself.
         probes: Vec::new(),
     })

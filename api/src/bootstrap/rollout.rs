@@ -22,13 +22,22 @@ impl Wiring {
         let in_force = Arc::new(RolloutInForce::default());
         let settings = Arc::clone(&ports.settings);
         let follow = FollowRollout::new(settings, Arc::clone(&format), Arc::clone(&in_force));
-        let administer = AdministerRollout {
-            change: ports.change_settings(),
-            format,
-            in_force,
-            clock: Arc::clone(&ports.clock),
-            entropy: Arc::clone(&ports.entropy),
-        };
+        let administer = administer(ports, format, in_force);
         Self { follow, administer }
+    }
+}
+
+/// Wires what changes the rollout, for whoever does: administrators, and the guard.
+pub(super) fn administer(
+    ports: &Ports,
+    format: Arc<dyn RolloutFormat>,
+    in_force: Arc<RolloutInForce>,
+) -> AdministerRollout {
+    AdministerRollout {
+        change: ports.change_settings(),
+        format,
+        in_force,
+        clock: Arc::clone(&ports.clock),
+        entropy: Arc::clone(&ports.entropy),
     }
 }

@@ -1,5 +1,6 @@
 //! From texts to one value: each key read, and the values held against one another.
 
+use domain::cost::Prices;
 use domain::heartbeat::PaceLimits;
 
 use super::error::ConfigError;
@@ -50,6 +51,9 @@ impl Config {
                 endpoint: layers.get(&keys::ABLY_ENDPOINT)?,
                 token_key: layers.find(&keys::ABLY_TOKEN_KEY)?,
                 channel_prefix: layers.find(&keys::ABLY_CHANNEL_PREFIX)?,
+                probe_every: layers.get(&keys::ABLY_PROBE_EVERY)?,
+                prices: prices(layers)?,
+                guard: super::guard::guard(layers)?,
             },
             telemetry: TelemetryConfig {
                 filter: layers.get(&keys::LOG)?,
@@ -59,6 +63,16 @@ impl Config {
         refuse_what_is_to_come(layers)?;
         Ok(config)
     }
+}
+
+/// A hundredth is ten thousand millionths.
+fn prices(layers: &Layers) -> Result<Prices, ConfigError> {
+    let micros = |key| -> Result<u64, ConfigError> { Ok(layers.get(key)? * 10_000) };
+    Ok(Prices {
+        messages: micros(&keys::ABLY_PRICE_MESSAGES)?,
+        connection_minutes: micros(&keys::ABLY_PRICE_CONNECTION_MINUTES)?,
+        channel_minutes: micros(&keys::ABLY_PRICE_CHANNEL_MINUTES)?,
+    })
 }
 
 fn count(number: u64) -> usize {
@@ -193,10 +207,10 @@ fn refuse_what_is_to_come(layers: &Layers) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn places(layers: &Layers, keys: &[&dyn Entry]) -> String {
+pub(super) fn places(layers: &Layers, keys: &[&dyn Entry]) -> String {
     listed(keys.iter().map(|key| layers.place(*key)), "and")
 }
 
-fn got(layers: &Layers, keys: &[&dyn Entry]) -> String {
+pub(super) fn got(layers: &Layers, keys: &[&dyn Entry]) -> String {
     listed(keys.iter().map(|key| layers.got(*key)), "and")
 }

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::ids::UserId;
 use ipnet::IpNet;
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
 use super::addresses::{AblyPlace, Address, Networks, Origins, Web};
+use super::guard::People;
 use super::key::{Entry, Key, Preset, Topic};
 use super::takes::{Bytes, Count, File, Flag, Kept, LOG_FORMATS, Lasting, LogFilter, STORES, Text, Word};
 use super::{AblyEndpoint, LogFormat, Origin, Secret, StoreKind};
@@ -179,6 +181,36 @@ keys! {
         ABLY_CHANNEL_PREFIX: String = unset("nothing", "staging"), Word;
         /// Where Ably is.
         ABLY_ENDPOINT: AblyEndpoint = value("main"), AblyPlace;
+        /// How often each node sends itself a message through Ably while anybody may be on it, and listens for it with the
+        /// key for tokens; `0s` is never. An Ably that accepts and does not deliver is found out by that alone.
+        ABLY_PROBE_EVERY: Duration = value("15s"), Lasting(Duration::ZERO, HOUR);
+    }
+    "What Ably costs" {
+        /// The price of a million messages, in hundredths of a dollar, or of whatever else; as Ably published it in August
+        /// 2026, without volume rates: docs/ably/cost.md.
+        ABLY_PRICE_MESSAGES: u64 = value("250"), Count(0..=1_000_000);
+        /// The price of a million connection minutes, in the same unit.
+        ABLY_PRICE_CONNECTION_MINUTES: u64 = value("100"), Count(0..=1_000_000);
+        /// The price of a million channel minutes, in the same unit.
+        ABLY_PRICE_CHANNEL_MINUTES: u64 = value("100"), Count(0..=1_000_000);
+    }
+    "The guard of the rollout of Ably" {
+        /// Whether the share of people on Ably goes down a step by itself when Ably does badly, and up by its schedule
+        /// where one runs: docs/ably/health-and-guard.md.
+        ABLY_GUARD: bool = value("true"), Flag;
+        /// A larger share of failed publishes takes it down, in percent. A schedule goes on up to four fifths of it.
+        ABLY_GUARD_ERROR_PERCENT: u64 = value("5"), Count(1..=99);
+        /// A larger 95th percentile of publish times takes it down: 50, 75, 100, 150, 200, 300, 400, 500, 750 ms, 1 s
+        /// or 2500 ms. A schedule goes on up to the one of these that lies at four fifths of it or below.
+        ABLY_GUARD_P95: Duration = value("500ms"), Lasting(Duration::from_millis(50), Duration::from_millis(2_500));
+        /// How far back publishes are looked at.
+        ABLY_GUARD_WINDOW: Duration = value("5m"), Lasting(SECOND, HOUR);
+        /// Fewer publishes than this are no evidence.
+        ABLY_GUARD_MIN_PUBLISHES: u64 = value("50"), Count(1..=1_000_000);
+        /// After a step down nothing moves for this long, and after any change nothing goes up. Longer than the window.
+        ABLY_GUARD_HOLD: Duration = value("30m"), Lasting(Duration::from_secs(2), DAY);
+        /// The ids of those who are told of each step, at most 50, besides whoever changed the rollout.
+        ABLY_GUARD_NOTIFY: Vec<UserId> = unset("nobody besides", "admin-1,admin-2"), People;
     }
     "Logs and traces" {
         /// What is logged.

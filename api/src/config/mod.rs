@@ -3,6 +3,7 @@
 mod addresses;
 mod checks;
 mod error;
+mod guard;
 mod key;
 pub mod keys;
 mod layers;
@@ -14,12 +15,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::cost::Prices;
 use domain::heartbeat::PaceLimits;
 use ipnet::IpNet;
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
 pub use error::ConfigError;
+pub use guard::GuardConfig;
 pub use key::{Entry, Preset, Topic};
 pub use layers::{Flag, Given, Layers, Origin as ValueOrigin, Sources};
 pub use listing::{effective, example};
@@ -211,6 +214,12 @@ pub struct AblyConfig {
     pub token_key: Option<Secret>,
     /// `ARAUTO_ABLY_CHANNEL_PREFIX`
     pub channel_prefix: Option<String>,
+    /// `ARAUTO_ABLY_PROBE_EVERY`
+    pub probe_every: Duration,
+    /// `ARAUTO_ABLY_PRICE_MESSAGES`, `_CONNECTION_MINUTES`, `_CHANNEL_MINUTES`
+    pub prices: Prices,
+    /// What takes the rollout back.
+    pub guard: GuardConfig,
 }
 
 /// Where Ably is.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use application::ports::{Durability, Part, Reach, StreamsReport};
 use domain::cursor::Cursor;
+use domain::policy::Health as AblyStanding;
 use poem::http::StatusCode;
 use poem::web::Data;
 use poem::{IntoResponse, Response};
@@ -104,7 +105,7 @@ impl HealthApi {
         &self,
         services: Data<&Arc<Services>>,
         caller: MaybeCaller,
-        /// `postgres`, `redis` or `ably`.
+        /// `postgres` or `redis`.
         part: Named<Part>,
     ) -> Outcome<Health<PartBody>, ExaminingPart> {
         let part = part.known("part")?;
@@ -142,11 +143,21 @@ async fn part_of(services: &Services, part: Part) -> Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Enum)]
 #[oai(rename = "HealthStatus", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
-enum Status {
+pub(super) enum Status {
     Up,
     Degraded,
     Down,
     Disabled,
+}
+
+impl From<AblyStanding> for Status {
+    fn from(standing: AblyStanding) -> Self {
+        match standing {
+            AblyStanding::Up => Self::Up,
+            AblyStanding::Degraded => Self::Degraded,
+            AblyStanding::Down => Self::Down,
+        }
+    }
 }
 
 impl Status {
@@ -193,6 +204,8 @@ struct Parts {
     /// Whether limits hold for the whole cluster; `degraded` while this node keeps to its share of them, because Redis
     /// is away, and `disabled` where they are switched off.
     limits: Status,
+    /// How Ably is, as probes and the circuit breaker find it; the streams stand in for it.
+    ably: Status,
 }
 
 impl Parts {
@@ -208,6 +221,10 @@ impl Parts {
                 Some(Reach::Share { .. }) => Status::Degraded,
                 None => Status::Disabled,
             },
+            ably: services
+                .ably
+                .as_ref()
+                .map_or(Status::Disabled, |ably| ably.standing().into()),
         }
     }
 
@@ -215,7 +232,10 @@ impl Parts {
         let needed = [self.node, self.store, self.streams];
         if needed.contains(&Status::Down) {
             Status::Down
-        } else if self.redis == Status::Down || self.limits == Status::Degraded {
+        } else if self.redis == Status::Down
+            || self.limits == Status::Degraded
+            || matches!(self.ably, Status::Down | Status::Degraded)
+        {
             Status::Degraded
         } else {
             Status::Up
@@ -293,7 +313,7 @@ pub(crate) struct Health<T> {
 }
 
 impl<T: Type> Health<T> {
-    fn new(status: Status, body: &impl Serialize) -> Self {
+    pub(super) fn new(status: Status, body: &impl Serialize) -> Self {
         Self {
             status: match status {
                 Status::Up | Status::Degraded | Status::Disabled => StatusCode::OK,

@@ -4,6 +4,7 @@
 //! [`request`] what requests carry, [`problem`] every answer that is not what was asked for, and [`answer`] the rest.
 
 mod ably;
+mod ably_health;
 mod admin;
 mod answer;
 mod config;
@@ -33,6 +34,7 @@ mod transport;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use application::ably_examine::ExamineAbly;
 use application::ably_tokens::AblyTokens;
 use application::abuse::{AdministerBlocks, Watch};
 use application::audit::Recorder;
@@ -114,6 +116,8 @@ pub struct Services {
     pub recorder: Recorder,
     /// Takes tokens back.
     pub revocations: RevokeTokens,
+    /// Says how Ably is and what is used of it, where there is a key to publish with.
+    pub ably: Option<Arc<ExamineAbly>>,
     /// Shows and changes the rollout of Ably.
     pub rollout: AdministerRollout,
     /// Takes each WebSocket over.
@@ -185,7 +189,7 @@ type Groups = (
     connections::ConnectionsApi,
     replay::ReplayApi,
     admin::AdminApi,
-    health::HealthApi,
+    (health::HealthApi, ably_health::AblyHealthApi),
     metrics::MetricsApi,
     limits::LimitsApi,
     docs::DocsApi,
@@ -208,7 +212,7 @@ impl Api {
             connections::ConnectionsApi,
             replay::ReplayApi,
             admin::ADMIN_API,
-            health::HealthApi,
+            (health::HealthApi, ably_health::AblyHealthApi),
             metrics::MetricsApi,
             limits::LimitsApi,
             docs::DocsApi(documents),

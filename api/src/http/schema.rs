@@ -125,6 +125,8 @@ scalars! {
     };
     /// Who is shut out.
     SuspectText(String) = suspect();
+    /// Whether a rollout goes up by itself.
+    ScheduleText(String) = one_of_texts(["running", "stopped"]);
     /// Why an operator did something.
     WhyText(String) = MetaSchema {
         min_length: Some(1),

@@ -7,14 +7,14 @@ use domain::channel::Channel;
 use domain::cursor::{Cursor, Position};
 use domain::event::{Change, Event};
 use domain::ids::{UnitId, UserId};
-use domain::outbox::Delivery;
+use domain::outbox::{Delivery, Status};
 use domain::policy::{AblyToken, DeliveryPolicy, Listener, Route};
 use domain::rollout::{Person, Rollout};
 use domain::time::Timestamp;
 
 use super::Deliver;
 use crate::boundary::{Panicked, bounded};
-use crate::ports::{ReadError, StoreError, TokenHolder};
+use crate::ports::{Observation, ReadError, StoreError, TokenHolder};
 
 /// Events that are planned in one step.
 const PLANNED_AT_ONCE: usize = 1_000;
@@ -99,7 +99,19 @@ impl Deliver {
         deliveries: Vec<(Position, Channel, Delivery)>,
         planned: Planned,
     ) -> Result<Planned, StoreError> {
+        let left = deliveries
+            .iter()
+            .filter_map(|(_, _, delivery)| match delivery.status {
+                Status::Suppressed(reason) => Some(reason.as_str()),
+                _ => None,
+            });
+        let left: Vec<_> = left.collect();
         let moved = self.outbox.plan(from, to, deliveries).await?;
+        if moved {
+            for reason in left {
+                self.observer.saw(&Observation::Fallback(reason));
+            }
+        }
         Ok(if moved { planned } else { Planned::Elsewhere })
     }
 

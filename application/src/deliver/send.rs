@@ -143,7 +143,7 @@ impl Deliver {
         let took = self.clock.uptime().saturating_sub(started);
         for outcome in &outcomes {
             self.observer.saw(&Observation::Pushed {
-                outcome: label(outcome),
+                outcome: outcome.as_str(),
                 took,
             });
         }
@@ -244,15 +244,4 @@ fn with(row: &DeliveryRow, delivery: Delivery) -> DeliveryRow {
 
 fn expired(event: &Event, now: Timestamp) -> bool {
     matches!(&event.change, Change::Published { notification, .. } if notification.expired(now))
-}
-
-const fn label(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Accepted => "accepted",
-        Outcome::Transient { .. } => "transient",
-        Outcome::Renew => "renew",
-        Outcome::Refused { .. } => "refused",
-        Outcome::Held { .. } => "held",
-        Outcome::Lost => "lost",
-    }
 }

@@ -5,6 +5,7 @@ mod audit;
 mod blocks;
 mod breakers;
 mod bus;
+mod echo;
 mod limiter;
 mod outbox;
 mod probe;
@@ -15,6 +16,7 @@ mod settings;
 mod store;
 mod streams;
 mod surroundings;
+mod tally;
 mod tokens;
 mod transport;
 mod vitals;
@@ -27,6 +29,7 @@ pub use audit::{Audit, AuditError, AuditPage, AuditQuery, Batch, Hash, Kept, Lin
 pub use blocks::{BlocksFormat, UnreadableBlocks};
 pub use breakers::{BreakerReport, Breakers, CallFailure};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
+pub use echo::{Echo, EchoError, Heard};
 pub use limiter::{BUDGETS_MAX, Budget, Limiter, LimiterUnavailable, Reach};
 pub use outbox::{Backlog, DeliveryPage, DeliveryRow, Outbox, TokenHolder};
 pub use probe::{NotServing, Part, Probe};
@@ -43,6 +46,7 @@ pub use streams::{
     OpenError, OpenStream, Outgoing, Selection, Streams, StreamsReport, Subscription, Unsubscribed,
 };
 pub use surroundings::{Clock, Entropy, Exposition, Ids, Observation, Observer, Sanitizer, Seal};
+pub use tally::{TALLY_KEPT, Tally};
 pub use tokens::{Mint, TokenError, Tokens};
 pub use transport::{Parcel, Transport};
 pub use vitals::Vitals;
@@ -52,5 +56,5 @@ pub use wire::{Encoder, Format, Message, Ready, Rendered};
 pub use self::{
     ably::MockAblyRevoker, ably::MockAblySigner, audit::MockAudit, bus::MockBus, limiter::MockLimiter,
     outbox::MockOutbox, probe::MockProbe, registry::MockRegistry, settings::MockSettings, store::MockStore,
-    tokens::MockTokens, transport::MockTransport,
+    tally::MockTally, tokens::MockTokens, transport::MockTransport,
 };

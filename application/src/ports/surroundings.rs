@@ -140,6 +140,46 @@ pub enum Observation {
         /// How long the transport took.
         took: Duration,
     },
+    /// An event that was to go over a pushed transport was left to the streams; the name of the reason.
+    Fallback(&'static str),
+    /// A probe went out over a pushed transport.
+    Probed {
+        /// The name of what became of it.
+        outcome: &'static str,
+        /// How long it took; nothing where it did not come back.
+        took: Option<Duration>,
+    },
+    /// How Ably is; the name of its health.
+    AblyHealth(&'static str),
+    /// Ably refused an event for good; its own code.
+    AblyRefused(u32),
+    /// Channels in use at Ably, of one class.
+    AblyChannels {
+        /// The name of the class.
+        class: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// People who hold a token for Ably, of this node.
+    AblyHolders(usize),
+    /// What waits for Ably.
+    AblyBacklog {
+        /// Deliveries that have not ended.
+        open: u64,
+        /// How long the oldest of them has been due.
+        age: Duration,
+        /// Deliveries that are dead.
+        dead: u64,
+    },
+    /// What Ably is estimated to cost in a month at this rate, in millionths of the currency.
+    AblyCost {
+        /// The name of what for.
+        of: &'static str,
+        /// How much.
+        micros: u64,
+    },
+    /// The guard of the rollout looked; what it decided.
+    GuardLooked(&'static str),
     /// A delivery ended; the name of its status.
     DeliveryEnded(&'static str),
     /// Pruning dropped events.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::cohort::{Salt, Share};
 use domain::ids::UserId;
-use domain::rollout::{AuditedRollout, Change, Overrides, Rollout, Stages, Why};
+use domain::rollout::{AuditedRollout, Change, Overrides, Rollout, Schedule, Stages, Why};
 
 use super::RolloutInForce;
 use crate::ports::{Clock, Document, Entropy, RolloutFormat, SettingsError, UnreadableRollout, Version};
@@ -57,6 +57,8 @@ pub struct ChangeRollout {
     pub overrides: Option<Overrides>,
     /// All stages.
     pub stages: Option<Stages>,
+    /// Whether it goes through them by itself.
+    pub schedule: Option<Schedule>,
 }
 
 /// The rollout as the settings hold it.
@@ -111,6 +113,7 @@ impl AdministerRollout {
             share: change.share.unwrap_or(now.share),
             overrides: change.overrides.unwrap_or(now.overrides),
             stages: change.stages.unwrap_or(now.stages),
+            schedule: change.schedule.unwrap_or(now.schedule),
             ..now
         };
         let changed = audited.change(next, by.clone(), Some(change.why), self.clock.now());
@@ -232,6 +235,7 @@ fn log(version: Version, changed: &AuditedRollout) {
         overrides = what.overrides.as_ref().map(|change| change.count),
         stages = what.stages.as_ref().map(|stages| stages.as_slice().len()),
         kill_switch = what.kill_switch.map(tracing::field::debug),
+        schedule = what.schedule.map(Schedule::as_str),
         "the rollout was changed"
     );
 }

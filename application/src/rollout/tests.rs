@@ -89,6 +89,7 @@ fn to_percent(expected: u64, percent: u8) -> ChangeRollout {
         share: Some(Share::percent(percent)),
         overrides: None,
         stages: None,
+        schedule: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{KillSwitch, Overrides, Rollout, Stages, Why};
+use super::{KillSwitch, Overrides, Rollout, Schedule, Stages, Why};
 use crate::capability::Role;
 use crate::cohort::{Salt, Share};
 use crate::ids::{UnitId, UserId};
@@ -47,6 +47,8 @@ pub struct What {
     pub stages: Option<Stages>,
     /// What happened to the kill switch.
     pub kill_switch: Option<Switched>,
+    /// Whether it goes up by itself after it.
+    pub schedule: Option<Schedule>,
 }
 
 /// What happened to a kill switch.
@@ -160,6 +162,7 @@ impl What {
                 (Some(_), None) => Some(Switched::Released),
                 _ => None,
             },
+            schedule: (from.schedule != to.schedule).then_some(to.schedule),
         }
     }
 }

@@ -11,3 +11,4 @@ mod registry;
 mod settings;
 mod several;
 mod store;
+mod tally;

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use adapters::postgres::{PgAudit, PgBus, PgOutbox, PgRegistry, PgSettings};
-use application::ports::{Audit, Bus, Doorbell, Listener, Observer, Outbox, Registry, Reply, Settings};
+use adapters::postgres::{PgAudit, PgBus, PgOutbox, PgRegistry, PgSettings, PgTally};
+use application::ports::{
+    Audit, Bus, Doorbell, Listener, Observer, Outbox, Registry, Reply, Settings, Tally,
+};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::cursor::{Cursor, Position};
@@ -23,6 +25,7 @@ use super::leases::{LeaseFactory, Node};
 use super::outbox::OutboxFactory;
 use super::registry::RegistryFactory;
 use super::settings::SettingsFactory;
+use super::tally::TallyFactory;
 
 pub(super) struct OverPostgres {
     database: Database,
@@ -173,6 +176,23 @@ impl OutboxFactory for OverPostgres {
 
     async fn now(&self) -> Timestamp {
         RegistryFactory::now(self).await
+    }
+}
+
+#[async_trait]
+impl TallyFactory for OverPostgres {
+    async fn open(&self) -> [Arc<dyn Tally>; 2] {
+        let place = self.database.url().parse().unwrap();
+        [0, 1].map(|_| Arc::new(PgTally::open(&place).unwrap()) as Arc<dyn Tally>)
+    }
+
+    async fn advance(&self, by: Duration) {
+        RegistryFactory::advance(self, by).await;
+    }
+
+    async fn kept(&self) -> usize {
+        let kept: i64 = self.one("SELECT count(*) FROM publish_tally").await;
+        usize::try_from(kept).unwrap()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use adapters::redis::{
     Own, RedisAudit, RedisBus, RedisLimiter, RedisOutbox, RedisRegistry, RedisSettings, Server,
 };
-use application::ports::{Audit, Bus, Limiter, Observer, Outbox, Registry, Settings};
+use application::ports::{Audit, Bus, Limiter, Observer, Outbox, Registry, Settings, Tally};
 use application::testing::Unobserved;
 use async_trait::async_trait;
 use domain::ids::NodeId;
@@ -24,6 +24,7 @@ use super::limiter::LimiterFactory;
 use super::outbox::OutboxFactory;
 use super::registry::RegistryFactory;
 use super::settings::SettingsFactory;
+use super::tally::TallyFactory;
 
 /// Adapters over Redis, which end with their test.
 pub(crate) struct OverRedis {
@@ -196,6 +197,23 @@ impl OutboxFactory for OverRedis {
 impl AuditFactory for OverRedis {
     async fn open(&self) -> [Arc<dyn Audit>; 2] {
         [0, 1].map(|_| Arc::new(RedisAudit::new(&self.server)) as _)
+    }
+}
+
+#[async_trait]
+impl TallyFactory for OverRedis {
+    async fn open(&self) -> [Arc<dyn Tally>; 2] {
+        let node = async || Arc::new(RedisOutbox::open(&self.server).await.unwrap()) as Arc<dyn Tally>;
+        [node().await, node().await]
+    }
+
+    async fn advance(&self, by: Duration) {
+        OutboxFactory::advance(self, by).await;
+    }
+
+    async fn kept(&self) -> usize {
+        let tally = format!("{}outbox:tally", self.prefix);
+        self.connect().await.zcard(tally).await.unwrap()
     }
 }
 

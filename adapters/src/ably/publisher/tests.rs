@@ -121,9 +121,13 @@ async fn several_messages_go_as_one_batch_and_each_has_its_own_outcome() {
     let host = StandIn::telling([Reply::Says(201, "", results.into())]);
     let outcomes = at(&host).publisher.deliver(&people(4)).await;
     let refused = Outcome::Refused { code: 40_160 };
+    let held = Outcome::Held {
+        retry_after: Duration::ZERO,
+        by: Reason::RateLimited,
+    };
     assert_eq!(
         outcomes,
-        [Outcome::Accepted, refused, AGAIN, AGAIN],
+        [Outcome::Accepted, refused, held, AGAIN],
         "the fourth is not in the answer"
     );
     let asked = &host.asked()[0];
@@ -278,7 +282,12 @@ async fn after_too_many_requests_nothing_goes_out_for_a_while() {
     let host = StandIn::telling([asks, taken()]);
     let scene = at(&host);
     let wait = Duration::from_secs(7);
-    assert_eq!(one(&scene).await, Outcome::Transient { retry_after: wait });
+    let by = Reason::RateLimited;
+    let refused = Outcome::Held {
+        retry_after: wait,
+        by,
+    };
+    assert_eq!(one(&scene).await, refused);
     scene.clock.advance(Duration::from_secs(5));
     let held = Outcome::Held {
         retry_after: Duration::from_secs(2),

@@ -38,6 +38,10 @@ fn any_stages() -> impl Strategy<Value = Stages> {
     })
 }
 
+fn any_schedule() -> impl Strategy<Value = Schedule> {
+    prop_oneof![Just(Schedule::Running), Just(Schedule::Stopped)]
+}
+
 fn any_why() -> impl Strategy<Value = Why> {
     // Whatever people write: quotes, line ends, other scripts, half of a smile.
     "(?s)\\PC.{0,40}"
@@ -48,15 +52,23 @@ fn any_why() -> impl Strategy<Value = Why> {
 /// One thing that somebody does.
 #[derive(Debug, Clone)]
 enum Act {
-    Change(u32, Overrides, Stages, Why),
+    Change(u32, Overrides, Stages, Schedule, Why),
     Kill(Why),
     Release(Option<Why>),
 }
 
 fn any_act() -> impl Strategy<Value = Act> {
     prop_oneof![
-        (0_u32..=10_000, any_overrides(), any_stages(), any_why())
-            .prop_map(|(share, overrides, stages, why)| Act::Change(share, overrides, stages, why)),
+        (
+            0_u32..=10_000,
+            any_overrides(),
+            any_stages(),
+            any_schedule(),
+            any_why()
+        )
+            .prop_map(|(share, overrides, stages, schedule, why)| {
+                Act::Change(share, overrides, stages, schedule, why)
+            }),
         any_why().prop_map(Act::Kill),
         prop::option::of(any_why()).prop_map(Act::Release),
     ]
@@ -64,11 +76,12 @@ fn any_act() -> impl Strategy<Value = Act> {
 
 fn after(audited: &AuditedRollout, act: Act, at: Timestamp) -> Option<AuditedRollout> {
     match act {
-        Act::Change(share, overrides, stages, why) => {
+        Act::Change(share, overrides, stages, schedule, why) => {
             let next = Rollout {
                 share: Share::try_new(share).unwrap(),
                 overrides,
                 stages,
+                schedule,
                 ..audited.rollout.clone()
             };
             audited.change(next, admin(), Some(why), at)
@@ -109,7 +122,41 @@ fn names_and_places_stay_as_they_were_first_written() {
     let audited = RolloutJson.read(KEPT).unwrap();
     assert_eq!(audited.rollout.share, Share::percent(5));
     assert_eq!(audited.changes().len(), 2);
-    assert_eq!(RolloutJson.write(&audited, ""), KEPT);
+    assert_eq!(audited.rollout.schedule, Schedule::Stopped);
+    assert_eq!(RolloutJson.write(&audited, ""), rewritten());
+}
+
+/// What came later is written, too.
+fn rewritten() -> String {
+    KEPT.replacen(r#""changes""#, r#""schedule":"stopped","changes""#, 1)
+}
+
+#[test]
+fn a_schedule_that_was_stopped_replaces_one_that_ran() {
+    let running = Rollout {
+        schedule: Schedule::Running,
+        ..RolloutJson.read(KEPT).unwrap().rollout
+    };
+    let audited = RolloutJson.read(KEPT).unwrap();
+    let running = audited
+        .change(running, admin(), None, Timestamp::from_millis(8))
+        .unwrap();
+    let text = RolloutJson.write(&running, KEPT);
+    assert_eq!(
+        RolloutJson.read(&text).unwrap().rollout.schedule,
+        Schedule::Running
+    );
+    let stopped = Rollout {
+        schedule: Schedule::Stopped,
+        ..running.rollout.clone()
+    };
+    let stopped = running
+        .change(stopped, admin(), None, Timestamp::from_millis(9))
+        .unwrap();
+    let text = RolloutJson.write(&stopped, &text);
+    assert_eq!(RolloutJson.read(&text), Ok(stopped));
+    let unknown = text.replace("\"schedule\":\"running\"", "\"schedule\":\"sometimes\"");
+    assert_eq!(RolloutJson.read(&unknown).unwrap_err().what, "schedule");
 }
 
 #[test]
@@ -137,7 +184,7 @@ fn another_format_is_unreadable_and_nothing_of_it_is_kept() {
         "the stored rollout cannot be read: a format of another version of the service"
     );
     let audited = RolloutJson.read(KEPT).unwrap();
-    assert_eq!(RolloutJson.write(&audited, &newer), KEPT);
+    assert_eq!(RolloutJson.write(&audited, &newer), rewritten());
 }
 
 #[test]

@@ -11,6 +11,9 @@ pub(super) struct Scripts {
     pub(super) find: Script,
     pub(super) forget: Script,
     pub(super) heads: Script,
+    pub(super) lead: Script,
+    pub(super) recent: Script,
+    pub(super) tell: Script,
     pub(super) hold: Script,
     pub(super) holders: Script,
     pub(super) plan: Script,
@@ -32,6 +35,9 @@ impl Scripts {
             plan: script!("outbox" "": "names" "put" "plan"),
             planned: script!("outbox" " flags=no-writes": "names" "planned"),
             update: script!("outbox" "": "names" "put" "update"),
+            lead: script!("outbox" "": "names" "lead"),
+            recent: script!("outbox" " flags=no-writes": "names" "recent"),
+            tell: script!("outbox" "": "names" "tell"),
         }
     }
 }

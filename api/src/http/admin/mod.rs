@@ -11,6 +11,7 @@ mod explain;
 mod revocations;
 mod rollout;
 mod rollout_body;
+mod stats;
 
 pub(crate) use self::administrator::{ADMINISTRATOR, Administrator};
 use self::audit::AuditApi;
@@ -21,6 +22,7 @@ use self::deliveries::DeliveriesApi;
 use self::explain::ExplainApi;
 use self::revocations::RevocationsApi;
 use self::rollout::RolloutApi;
+use self::stats::StatsApi;
 
 /// Every group of addresses for administrators. One member of the service's own: a tuple of them has sixteen at most.
 pub(crate) type AdminApi = (
@@ -32,6 +34,7 @@ pub(crate) type AdminApi = (
     RevocationsApi,
     AuditApi,
     BlocksApi,
+    StatsApi,
 );
 pub(crate) const ADMIN_API: AdminApi = (
     RolloutApi,
@@ -42,4 +45,5 @@ pub(crate) const ADMIN_API: AdminApi = (
     RevocationsApi,
     AuditApi,
     BlocksApi,
+    StatsApi,
 );

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
 pub(crate) use self::change::{ChangeRolloutBody, ReleaseBody, ThrowBody};
-use crate::http::schema::{IdText, MomentText, PercentNumber, TransportText, WhyText};
+use crate::http::schema::{IdText, MomentText, PercentNumber, ScheduleText, TransportText, WhyText};
 
 /// The rollout of Ably.
 #[derive(Debug, Serialize, Object)]
@@ -34,6 +34,8 @@ pub(crate) struct RolloutBody {
     overrides: OverridesBody,
     /// The shares that the rollout goes through.
     stages: Vec<StageBody>,
+    /// Whether the rollout goes through its stages by itself.
+    schedule: ScheduleText,
     /// Who sent everybody to the streams; null while nobody did.
     #[oai(nullable)]
     kill_switch: Option<KillSwitchBody>,
@@ -116,6 +118,9 @@ struct WhatBody {
     /// What happened to the kill switch.
     #[serde(skip_serializing_if = "Option::is_none")]
     kill_switch: Option<SwitchedName>,
+    /// Whether it goes through its stages by itself after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<ScheduleText>,
 }
 
 /// A share before and after a change, in percent.
@@ -182,6 +187,7 @@ impl From<&Documented> for RolloutBody {
             share: rollout.share.into(),
             overrides: (&rollout.overrides).into(),
             stages: stages(&rollout.stages),
+            schedule: ScheduleText(rollout.schedule.as_str().to_owned()),
             kill_switch: rollout.kill_switch.as_ref().map(Into::into),
             changes: documented.audited.changes().iter().map(Into::into).collect(),
         }
@@ -250,6 +256,7 @@ impl From<&What> for WhatBody {
                 Switched::Thrown => SwitchedName::Thrown,
                 Switched::Released => SwitchedName::Released,
             }),
+            schedule: (what.schedule).map(|schedule| ScheduleText(schedule.as_str().to_owned())),
         }
     }
 }
@@ -297,6 +304,7 @@ impl Example for RolloutBody {
             share: percent(25),
             overrides: OverridesBody::example(),
             stages: stages(&Stages::default()),
+            schedule: ScheduleText("running".to_owned()),
             kill_switch: None,
             changes: vec![ChangeBody {
                 by: IdText("admin-1".to_owned()),

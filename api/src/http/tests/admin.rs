@@ -113,6 +113,7 @@ async fn a_service_that_never_had_a_rollout_shows_that_nobody_is_on_ably() {
                 { "share": 75, "lasts_seconds": 604_800 },
                 { "share": 100, "lasts_seconds": 0 },
             ],
+            "schedule": "stopped",
             "kill_switch": null,
             "changes": [],
         })
@@ -130,6 +131,7 @@ async fn a_change_is_answered_shown_and_audited_and_the_salt_is_not() {
             "share": 12.5,
             "overrides": { "users": { "u-42": "sse" }, "units": { "cras-1": "ably" }, "roles": { "tecnico": "ably" } },
             "stages": [{ "share": 0.25, "lasts_seconds": 60 }, { "share": 100, "lasts_seconds": 0 }],
+            "schedule": "running",
         }),
     )
     .await;
@@ -141,6 +143,7 @@ async fn a_change_is_answered_shown_and_audited_and_the_salt_is_not() {
         "share": 12.5,
         "overrides": { "users": { "u-42": "sse" }, "units": { "cras-1": "ably" }, "roles": { "TECNICO": "ably" } },
         "stages": [{ "share": 0.25, "lasts_seconds": 60 }, { "share": 100, "lasts_seconds": 0 }],
+        "schedule": "running",
         "kill_switch": null,
         "changes": [{
             "by": "admin-1",
@@ -157,6 +160,7 @@ async fn a_change_is_answered_shown_and_audited_and_the_salt_is_not() {
                     ],
                 },
                 "stages": [{ "share": 0.25, "lasts_seconds": 60 }, { "share": 100, "lasts_seconds": 0 }],
+                "schedule": "running",
             },
         }],
     });
@@ -259,7 +263,7 @@ async fn everything_that_is_wrong_with_a_change_is_named_and_nothing_is_written(
     let many: serde_json::Map<String, Value> = (0..1_001).map(|n| (format!("u{n}"), json!("ably"))).collect();
     let many = json!({ "version": 0, "why": "x", "overrides": { "users": many } }).to_string();
     let long = json!({ "version": 0, "why": "é".repeat(501), "share": 5 }).to_string();
-    let cases: [(&str, &[&str]); 26] = [
+    let cases: [(&str, &[&str]); 27] = [
         (r#"{"why":"x","share":5}"#, &["version"]),
         (r#"{"version":0,"share":5}"#, &["why"]),
         (r#"{"version":"0","why":"x","share":5}"#, &["version"]),
@@ -299,6 +303,7 @@ async fn everything_that_is_wrong_with_a_change_is_named_and_nothing_is_written(
         ),
         (&many, &["overrides"]),
         (r#"{"version":0,"why":"x","stages":[]}"#, &["stages"]),
+        (r#"{"version":0,"why":"x","schedule":"Running"}"#, &["schedule"]),
         (
             r#"{"version":0,"why":"x","stages":[{"share":5,"lasts_seconds":1},{"share":5,"lasts_seconds":1}]}"#,
             &["stages"],

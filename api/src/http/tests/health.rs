@@ -48,8 +48,7 @@ async fn a_node_that_is_well_says_so() {
             "{address}"
         );
     }
-    let parts =
-        json!({ "node": "up", "store": "up", "streams": "up", "redis": "disabled", "limits": "disabled" });
+    let parts = json!({ "node": "up", "store": "up", "streams": "up", "redis": "disabled", "limits": "disabled", "ably": "disabled" });
     assert_eq!(
         client.get("/health").send().await.json(),
         json!({ "status": "up", "level": "normal", "parts": parts })

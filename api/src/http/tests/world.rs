@@ -275,6 +275,7 @@ impl World {
             },
             transport,
             deliveries: AdministerDeliveries { outbox },
+            ably: None,
             rollout: AdministerRollout {
                 change: change_settings(self.settings.clone(), &store, &bus),
                 format: self.shelf,

@@ -13,9 +13,12 @@
 --   ended          sorted set: all others, by position
 --   dead           sorted set: those of them that are dead, by position
 --   h:<user>       hash with an end: who holds a token; until, record
+--   tally          sorted set: what nodes told of their publishes, by when
+--   l:<task>       hash: who leads a task; node, until
 --   clock          how far tests have moved the clock on, in milliseconds; absent otherwise
 local prefix = ARGV[1]
 local MARK, CHANNELS = prefix .. 'mark', prefix .. 'channels'
+local TALLY = prefix .. 'tally'
 local OPEN, ENDED, DEAD = prefix .. 'open', prefix .. 'ended', prefix .. 'dead'
 
 local function text(number)

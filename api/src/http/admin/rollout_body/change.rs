@@ -9,7 +9,7 @@ use domain::capability::Role;
 use domain::cohort::Share;
 use domain::ids::{ID_MAX_CHARS, UserId};
 use domain::notification::FieldError;
-use domain::rollout::{Overrides, Stage, Stages, Why};
+use domain::rollout::{Overrides, Schedule, Stage, Stages, Why};
 use domain::transport::Transport;
 use poem_openapi::Object;
 use poem_openapi::types::Example;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer};
 use super::{OverridesBody, StageBody};
 use crate::http::BodyLimits;
 use crate::http::request::RequestBody;
-use crate::http::schema::{PercentNumber, TransportText, WhyText};
+use crate::http::schema::{PercentNumber, ScheduleText, TransportText, WhyText};
 
 /// More faults of overrides than these help nobody.
 const FAULTS_MAX: usize = 20;
@@ -45,6 +45,11 @@ pub(crate) struct ChangeRolloutBody {
     #[oai(nullable)]
     #[serde(default)]
     stages: Option<Vec<StageBody>>,
+    /// `running`: each stage is followed by the next when its time is over and Ably is calm; the first share is set by
+    /// hand. `stopped`: only a hand raises it. Either way the guard takes it back.
+    #[oai(nullable)]
+    #[serde(default)]
+    schedule: Option<ScheduleText>,
 }
 
 /// Why everybody is sent to the streams.
@@ -83,13 +88,15 @@ impl ChangeRolloutBody {
     /// Checks everything, and names all that is wrong.
     pub(crate) fn change(self) -> Result<ChangeRollout, Vec<FieldError>> {
         let mut errors = Vec::new();
-        if self.share.is_none() && self.overrides.is_none() && self.stages.is_none() {
-            errors.push(FieldError::new("", "give share, overrides or stages"));
+        let moves = self.share.is_some() || self.overrides.is_some();
+        if !moves && self.stages.is_none() && self.schedule.is_none() {
+            errors.push(FieldError::new("", "give share, overrides, stages or schedule"));
         }
         let why = note("why", Why::try_new(&self.why.0), &mut errors);
         let share = self.share.map(|percent| share("share", &percent, &mut errors));
         let overrides = self.overrides.map(|body| overrides(body, &mut errors));
         let stages = self.stages.map(|bodies| stages(&bodies, &mut errors));
+        let schedule = self.schedule.map(|text| schedule(&text.0, &mut errors));
         match why {
             Some(why) if errors.is_empty() => Ok(ChangeRollout {
                 expected: self.version,
@@ -97,6 +104,7 @@ impl ChangeRolloutBody {
                 share: share.flatten(),
                 overrides: overrides.flatten(),
                 stages: stages.flatten(),
+                schedule: schedule.flatten(),
             }),
             _ => Err(errors),
         }
@@ -113,6 +121,14 @@ fn share(field: &str, percent: &PercentNumber, errors: &mut Vec<FieldError>) -> 
     // A text would read the same without its quotes.
     let number = percent.0.as_number().map(ToString::to_string);
     note(field, Share::from_percent(&number.unwrap_or_default()), errors)
+}
+
+fn schedule(text: &str, errors: &mut Vec<FieldError>) -> Option<Schedule> {
+    note(
+        "schedule",
+        Schedule::parse(text).ok_or("must be running or stopped"),
+        errors,
+    )
 }
 
 fn stages(bodies: &[StageBody], errors: &mut Vec<FieldError>) -> Option<Stages> {
@@ -207,6 +223,7 @@ impl Example for ChangeRolloutBody {
             share: Some(Share::percent(25).into()),
             overrides: None,
             stages: None,
+            schedule: None,
         }
     }
 }
