@@ -143,21 +143,9 @@ impl World {
                 observer: observer.clone(),
                 notification_bytes_max: 32_768,
             },
-            retract: Retract {
-                store: Arc::clone(&store),
-                bus: Arc::clone(&bus),
-                rights: Arc::clone(&rights),
-            },
-            inbox: Arc::new(Inbox {
-                store: Arc::clone(&store),
-                bus: Arc::clone(&bus),
-                rights: Arc::clone(&rights),
-            }),
-            replay: Replay {
-                store: Arc::clone(&store),
-                rights: Arc::clone(&rights),
-                entropy: Arc::clone(&entropy),
-            },
+            retract: retract(&store, &bus, &rights),
+            inbox: Arc::new(inbox(&store, &bus, &rights)),
+            replay: replay(&store, &rights, &entropy),
             subscribe: Arc::new(Subscribe {
                 streams: Arc::clone(&streams),
                 store: Arc::clone(&store),
@@ -173,11 +161,7 @@ impl World {
                 entropy: Arc::clone(&entropy),
                 node: NodeId(1),
             }),
-            heartbeat: Arc::new(Heartbeat {
-                streams: Arc::clone(&streams),
-                registry: Arc::clone(&registry),
-                bus: Arc::clone(&bus),
-            }),
+            heartbeat: Arc::new(heartbeat(&streams, &registry, &bus)),
             renew: Arc::new(renew(&streams, &registry, &store, &bus)),
             tickets: Tickets {
                 seal: Arc::new(Hex),
@@ -239,6 +223,46 @@ fn change_settings(
         settings,
         store: Arc::clone(store),
         bus: Arc::clone(bus),
+    }
+}
+
+fn heartbeat(
+    streams: &Arc<dyn Streams>,
+    registry: &Arc<dyn application::ports::Registry>,
+    bus: &Arc<dyn Bus>,
+) -> Heartbeat {
+    Heartbeat {
+        streams: Arc::clone(streams),
+        registry: Arc::clone(registry),
+        bus: Arc::clone(bus),
+    }
+}
+
+fn inbox(store: &Arc<dyn Store>, bus: &Arc<dyn Bus>, rights: &Arc<Rights>) -> Inbox {
+    Inbox {
+        store: Arc::clone(store),
+        bus: Arc::clone(bus),
+        rights: Arc::clone(rights),
+    }
+}
+
+fn replay(
+    store: &Arc<dyn Store>,
+    rights: &Arc<Rights>,
+    entropy: &Arc<dyn application::ports::Entropy>,
+) -> Replay {
+    Replay {
+        store: Arc::clone(store),
+        rights: Arc::clone(rights),
+        entropy: Arc::clone(entropy),
+    }
+}
+
+fn retract(store: &Arc<dyn Store>, bus: &Arc<dyn Bus>, rights: &Arc<Rights>) -> Retract {
+    Retract {
+        store: Arc::clone(store),
+        bus: Arc::clone(bus),
+        rights: Arc::clone(rights),
     }
 }
 
