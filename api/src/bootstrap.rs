@@ -361,22 +361,14 @@ impl Node {
             session_warning: config.streams.session_warning,
             tasks: tasks.clone(),
         });
-        let used = ably::used(config, &ports);
-        let ably_tokens = ably_signer.map(|signer| ably::tokens(config, &ports, (signer, &used)));
+        let around = ably::Around {
+            in_force: &rollout.administer.in_force,
+            streams: &streams,
+            life,
+        };
+        let ably = ably::start(config, &ports, ably_signer, &around)?;
         let revoker = ably::revoker(config, &ports)?;
         let at_ably = revoker.map(|revoker| revocations::at_ably(revoker, &ports, (&tasks, &cancel)));
-        let ably = ably::start(
-            config,
-            &ports,
-            &ably::Around {
-                in_force: &rollout.administer.in_force,
-                used: &used,
-                streams: &streams,
-                life: (&tasks, &cancel),
-            },
-        )?;
-        let both = ably.as_ref().filter(|_| ably_tokens.is_some());
-        let transport = Arc::new(ably::select(&ports, both, &rollout.administer.in_force));
         let (metrics, reported) = (Arc::clone(&ports.metrics), Arc::clone(&streams));
         let services = Services {
             publish: ports.publish(config),
@@ -394,13 +386,13 @@ impl Node {
             blocks: abuse.administer,
             watch: abuse.watch,
             limits: ports.limits,
-            ably_tokens,
+            ably_tokens: ably.tokens,
             explain: Explain {
-                select: Arc::clone(&transport),
+                select: Arc::clone(&ably.transport),
             },
-            transport,
+            transport: ably.transport,
             deliveries: AdministerDeliveries { outbox: ports.outbox },
-            ably,
+            ably: ably.examine,
             rollout: rollout.administer,
             sockets: Arc::new(sockets),
             metrics: Arc::new(move || metrics.render(&reported.report())),

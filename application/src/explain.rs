@@ -238,8 +238,8 @@ fn addressed(
 fn name_of(event: &Event, id: NotificationId) -> Option<&'static str> {
     let of_it = match &event.change {
         Change::Published { notification, .. } => notification.id == id,
-        Change::Retracted { id: of, .. } => *of == id,
-        Change::Marked {
+        Change::Retracted { id: of, .. }
+        | Change::Marked {
             marks: Marked {
                 what: MarkedWhat::One(of, _),
                 ..

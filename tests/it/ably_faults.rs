@@ -270,17 +270,28 @@ async fn a_part_of_each_batch_is_refused_for_good() {
     };
     let stories = row(begin, mended).await;
     for (name, story) in stories.iter().filter(|(name, _)| *name != "caio") {
-        let replayed = story
-            .shown
-            .iter()
-            .filter(|shown| shown.by == follower::Way::Replay);
-        assert_eq!(
-            replayed.count(),
-            2,
+        let by_replay = |shown: &&follower::Shown| shown.channel == UNIT && shown.by == follower::Way::Replay;
+        let replayed = story.shown.iter().filter(by_replay).count();
+        assert!(
+            replayed >= 2,
             "{name} is given what Ably refused: {}",
             story.summary()
         );
         assert_eq!(story.switches.len(), 1, "and stays on Ably: {}", story.summary());
+    }
+}
+
+/// A client that has the channel's last cursor could take what is below it for received: only `replay` says otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_is_refused_for_good_and_the_next_one_of_its_channel_is_taken() {
+    let begin = |ably: &StandIn| {
+        let rule = Rule::from(Fault::fail_items(400, 40_000));
+        ably.faults().add(rule.on_channel(UNIT).once());
+    };
+    let stories = row(begin, mended).await;
+    for (name, story) in stories.iter().filter(|(name, _)| *name != "caio") {
+        let by_replay = |shown: &follower::Shown| shown.channel == UNIT && shown.by == follower::Way::Replay;
+        assert!(story.shown.iter().any(by_replay), "{name}: {}", story.summary());
     }
 }
 
@@ -328,6 +339,56 @@ async fn ably_is_killed_and_comes_back_with_nothing() {
         |ably| ably.restart(Remembers::Nothing).unwrap(),
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_followers_in_one_process_are_moved_together() {
+    let site = Site::open().await;
+    let nodes = site.nodes.iter().map(tests::node::Node::url);
+    let follow = follower::Site::new(nodes, site.ably.address()).unwrap();
+    let opening = (0..200).map(|number| {
+        let token = site
+            .setup
+            .issuer
+            .token(&format!("u{number}"), "CIDADAO", &[])
+            .unwrap();
+        Follower::open(&follow, token)
+    });
+    let crowd: Vec<Follower> = join_all(opening)
+        .await
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let all = |what: &'static str, wanted: fn(&Story, usize) -> bool, count: usize| {
+        let waiting = crowd
+            .iter()
+            .map(move |follower| follower.until(what, PROMISED, move |story| wanted(story, count)));
+        async move {
+            let waited: Result<Vec<()>, _> = join_all(waiting).await.into_iter().collect();
+            waited.unwrap();
+        }
+    };
+    all("on Ably", |story, _| story.on_ably(), 0).await;
+    for (count, dead) in [(5, false), (10, true)] {
+        if dead {
+            site.ably.kill().unwrap();
+        }
+        for _ in 0..5 {
+            let draft = json!({ "type": "t", "title": "t", "audience": { "everyone": true } });
+            site.call(
+                &site.nodes[0],
+                "SERVICE",
+                (Method::POST, "/v1/notifications", draft),
+            )
+            .await;
+        }
+        all("shown", |story, count| story.shown.len() == count, count).await;
+    }
+    for follower in crowd {
+        let story = follower.stop().await;
+        assert_eq!(story.faults(), Vec::<String>::new());
+        assert_eq!(story.out_of_order(), Vec::<Cursor>::new());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

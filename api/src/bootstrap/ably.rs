@@ -56,7 +56,7 @@ fn token_key(config: &Config) -> anyhow::Result<Option<Key>> {
 }
 
 /// Wires the issuer of tokens.
-pub(super) fn tokens(
+fn tokens(
     config: &Config,
     ports: &Ports,
     (signer, used): (Arc<dyn AblySigner>, &Arc<AblyUse>),
@@ -82,19 +82,47 @@ pub(super) fn tokens(
 /// What runs beside, and what it shares.
 pub(super) struct Around<'a> {
     pub(super) in_force: &'a Arc<RolloutInForce>,
-    pub(super) used: &'a Arc<AblyUse>,
     pub(super) streams: &'a Arc<dyn Streams>,
     pub(super) life: (&'a TaskTracker, &'a CancellationToken),
 }
 
-/// Starts whatever has to do with publishing to Ably, and returns what says how it is; `None` where there is no key to
-/// publish with.
+/// What people and operators ask.
+pub(super) struct Parts {
+    /// Issues tokens, where there is a key for them.
+    pub(super) tokens: Option<AblyTokens>,
+    /// Says where to listen.
+    pub(super) transport: Arc<SelectTransport>,
+    /// Says how Ably is, where there is a key to publish with.
+    pub(super) examine: Option<Arc<ExamineAbly>>,
+}
+
+/// Starts whatever has to do with Ably.
 pub(super) fn start(
     config: &Config,
     ports: &Ports,
+    signer: Option<Arc<dyn AblySigner>>,
+    around: &Around<'_>,
+) -> anyhow::Result<Parts> {
+    let used = used(config, ports);
+    let tokens = signer.map(|signer| tokens(config, ports, (signer, &used)));
+    let examine = publish(config, ports, &used, around)?;
+    let both = examine.as_ref().filter(|_| tokens.is_some());
+    let transport = Arc::new(select(ports, both, around.in_force));
+    Ok(Parts {
+        tokens,
+        transport,
+        examine,
+    })
+}
+
+/// Starts whatever publishes to Ably, and returns what says how it is; `None` where there is no key to publish with.
+fn publish(
+    config: &Config,
+    ports: &Ports,
+    used: &Arc<AblyUse>,
     around: &Around<'_>,
 ) -> anyhow::Result<Option<Arc<ExamineAbly>>> {
-    let Some(wired) = deliver(config, ports, around.in_force, around.used)? else {
+    let Some(wired) = deliver(config, ports, around.in_force, used)? else {
         return Ok(None);
     };
     guard::start(config, ports, (wired.counting, around.in_force), around.life)?;
@@ -111,7 +139,7 @@ pub(super) fn start(
 }
 
 /// Begins the books of what is used of Ably.
-pub(super) fn used(config: &Config, ports: &Ports) -> Arc<AblyUse> {
+fn used(config: &Config, ports: &Ports) -> Arc<AblyUse> {
     let (clock, observer) = (Arc::clone(&ports.clock), Arc::clone(&ports.observer));
     Arc::new(AblyUse::new(clock, observer, config.ably.prices))
 }
@@ -186,11 +214,7 @@ fn deliver(
 }
 
 /// Wires what tells clients where to listen. Ably counts as configured where both keys are there.
-pub(super) fn select(
-    ports: &Ports,
-    ably: Option<&Arc<ExamineAbly>>,
-    rollout: &Arc<RolloutInForce>,
-) -> SelectTransport {
+fn select(ports: &Ports, ably: Option<&Arc<ExamineAbly>>, rollout: &Arc<RolloutInForce>) -> SelectTransport {
     let rollout = Arc::clone(rollout);
     let health = ably.map(|ably| Arc::clone(&ably.health));
     SelectTransport {

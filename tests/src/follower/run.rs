@@ -161,7 +161,11 @@ impl Client {
     }
 
     /// Ably is gone: it is tried again, and the service asked what to do.
-    fn lost(&mut self, _why: &str) {
+    fn lost(&mut self, why: &str) {
+        self.told.tell(|story| {
+            story.losses += 1;
+            why.clone_into(&mut story.last_loss);
+        });
         let had = self.ably.take().is_some_and(|line| line.settled);
         let now = Instant::now();
         if had {

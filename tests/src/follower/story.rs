@@ -62,6 +62,10 @@ pub struct Story {
     pub sent_to_replay: usize,
     /// How often it read the replay to its end.
     pub replays: usize,
+    /// How often a connection to Ably was lost or could not be made.
+    pub losses: usize,
+    /// Why the last time.
+    pub last_loss: String,
     /// Events that came again and were not shown again.
     pub repeats: usize,
     /// Every `reset`, with its reason.
@@ -136,7 +140,8 @@ impl Story {
             .map(|switch| format!("{} ({})", switch.to.as_str(), switch.reason))
             .collect();
         format!(
-            "shown {}, attached {}, streaming {}, told [{}], polls {} ({} to the replay), replays {}, repeats {}, {:?}",
+            "shown {}, attached {}, streaming {}, told [{}], polls {} ({} to the replay), replays {}, repeats {}, \
+             losses {} ({}), {:?}",
             self.shown.len(),
             self.attached,
             self.streaming,
@@ -145,6 +150,8 @@ impl Story {
             self.sent_to_replay,
             self.replays,
             self.repeats,
+            self.losses,
+            self.last_loss,
             self.faults()
         )
     }

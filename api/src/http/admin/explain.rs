@@ -94,7 +94,7 @@ struct RouteBody {
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "ExplainedRule")]
 struct RuleBody {
-    /// The rule: configured, kill_switch, override, cohort, breaker or health.
+    /// The name of the rule.
     rule: String,
     /// What it said; null for nothing that changes the choice.
     #[oai(nullable)]

@@ -121,7 +121,6 @@ impl World {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one line for each part of the service")]
     pub(super) fn serve(self) -> Client {
         self.serve_with_degrade().0
     }
@@ -201,22 +200,9 @@ impl World {
                 observer: observer.clone(),
                 notification_bytes_max: 32_768,
             },
-            retract: Retract {
-                store: Arc::clone(&store),
-                bus: Arc::clone(&bus),
-                rights: Arc::clone(&rights),
-            },
-            inbox: Arc::new(Inbox {
-                store: Arc::clone(&store),
-                bus: Arc::clone(&bus),
-                rights: Arc::clone(&rights),
-            }),
-            replay: Replay {
-                load: Arc::clone(&load),
-                store: Arc::clone(&store),
-                rights: Arc::clone(&rights),
-                entropy: Arc::clone(&entropy),
-            },
+            retract: retract(&store, &bus, &rights),
+            inbox: Arc::new(inbox(&store, &bus, &rights)),
+            replay: replay((&store, &load), &rights, &entropy),
             subscribe: Arc::new(Subscribe {
                 streams: Arc::clone(&streams),
                 store: Arc::clone(&store),
@@ -242,11 +228,7 @@ impl World {
                 entropy: Arc::clone(&entropy),
                 node: NodeId(1),
             }),
-            heartbeat: Arc::new(Heartbeat {
-                streams: Arc::clone(&streams),
-                registry: Arc::clone(&registry),
-                bus: Arc::clone(&bus),
-            }),
+            heartbeat: Arc::new(heartbeat(&streams, &registry, &bus)),
             renew: Arc::new(renew(&streams, &registry, &store, &bus)),
             tickets: Tickets {
                 seal: Arc::new(Hex),
@@ -328,6 +310,47 @@ fn change_settings(
         settings,
         store: Arc::clone(store),
         bus: Arc::clone(bus),
+    }
+}
+
+fn heartbeat(
+    streams: &Arc<dyn Streams>,
+    registry: &Arc<dyn application::ports::Registry>,
+    bus: &Arc<dyn Bus>,
+) -> Heartbeat {
+    Heartbeat {
+        streams: Arc::clone(streams),
+        registry: Arc::clone(registry),
+        bus: Arc::clone(bus),
+    }
+}
+
+fn inbox(store: &Arc<dyn Store>, bus: &Arc<dyn Bus>, rights: &Arc<Rights>) -> Inbox {
+    Inbox {
+        store: Arc::clone(store),
+        bus: Arc::clone(bus),
+        rights: Arc::clone(rights),
+    }
+}
+
+fn replay(
+    (store, load): (&Arc<dyn Store>, &Arc<Load>),
+    rights: &Arc<Rights>,
+    entropy: &Arc<dyn application::ports::Entropy>,
+) -> Replay {
+    Replay {
+        load: Arc::clone(load),
+        store: Arc::clone(store),
+        rights: Arc::clone(rights),
+        entropy: Arc::clone(entropy),
+    }
+}
+
+fn retract(store: &Arc<dyn Store>, bus: &Arc<dyn Bus>, rights: &Arc<Rights>) -> Retract {
+    Retract {
+        store: Arc::clone(store),
+        bus: Arc::clone(bus),
+        rights: Arc::clone(rights),
     }
 }
 
