@@ -13,38 +13,29 @@ mod revocations;
 mod rollout;
 mod tokens;
 mod upkeep;
+mod use_cases;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use adapters::guarded::Circuits;
-use adapters::hub::{Hub, HubConfig, HubParts};
+use adapters::hub::{Hub, HubConfig};
 use adapters::metrics::Metrics;
-use adapters::sanitize::HtmlSanitizer;
 use adapters::seal::{AeadSeal, load_or_create_key};
-use adapters::system::{SystemClock, SystemEntropy, SystemIds};
+use adapters::system::{SystemClock, SystemEntropy};
 use adapters::vitals::Traffic;
 use anyhow::{Context as _, bail};
 use application::abuse::BlocksInForce;
 use application::deliveries::AdministerDeliveries;
 use application::explain::Explain;
-use application::housekeeping::Housekeeping;
-use application::inbox::Inbox;
 use application::limits::Limits;
 use application::ports::{
     Audit, Breakers, Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe, Registry,
     Seal, Settings, Store, Streams, Tally, Tokens,
 };
-use application::publish::Publish;
-use application::replay::Replay;
-use application::retract::Retract;
 use application::revocations::{FollowRevocations, RevocationsInForce, Unrevoked};
 use application::rights::Rights;
-use application::room::Room;
-use application::settings::ChangeSettings;
-use application::subscribe::{Heartbeat, Renew, Subscribe};
-use application::tickets::Tickets;
 use domain::capability::Matrix;
 use domain::ids::NodeId;
 use tokio_util::sync::CancellationToken;
@@ -197,127 +188,6 @@ impl Ports {
             pressure,
         };
         Ok((ports, follow_revocations))
-    }
-
-    fn hub(&self) -> HubParts {
-        HubParts {
-            store: Arc::clone(&self.store),
-            bus: Arc::clone(&self.bus),
-            registry: Arc::clone(&self.registry),
-            rights: Arc::clone(&self.rights),
-            revocations: Arc::clone(&self.revocations),
-            encoder: Arc::clone(&self.encoder),
-            clock: Arc::clone(&self.clock),
-            entropy: Arc::clone(&self.entropy),
-            observer: Arc::clone(&self.observer),
-            load: Arc::clone(&self.pressure.load),
-        }
-    }
-
-    fn housekeeping(&self) -> Housekeeping {
-        Housekeeping {
-            store: Arc::clone(&self.store),
-            outbox: Arc::clone(&self.outbox),
-            bus: Arc::clone(&self.bus),
-            observer: Arc::clone(&self.observer),
-        }
-    }
-
-    fn publish(&self, config: &Config) -> Publish {
-        Publish {
-            store: Arc::clone(&self.store),
-            bus: Arc::clone(&self.bus),
-            rights: Arc::clone(&self.rights),
-            sanitizer: Arc::new(HtmlSanitizer::new()),
-            encoder: Arc::clone(&self.encoder),
-            clock: Arc::clone(&self.clock),
-            ids: Arc::new(SystemIds),
-            observer: Arc::clone(&self.observer),
-            notification_bytes_max: config.limits.max_notification_bytes,
-        }
-    }
-
-    fn room(&self, config: &Config) -> Room {
-        Room {
-            registry: Arc::clone(&self.registry),
-            store: Arc::clone(&self.store),
-            bus: Arc::clone(&self.bus),
-            observer: Arc::clone(&self.observer),
-            streams_per_user_max: config.streams.max_per_user,
-        }
-    }
-
-    fn subscribe(&self, config: &Config, room: Arc<Room>, streams: &Arc<dyn Streams>) -> Subscribe {
-        Subscribe {
-            admission: upkeep::admission(config, self),
-            streams: Arc::clone(streams),
-            store: Arc::clone(&self.store),
-            room,
-            rights: Arc::clone(&self.rights),
-            clock: Arc::clone(&self.clock),
-            entropy: Arc::clone(&self.entropy),
-            node: self.node,
-        }
-    }
-
-    fn retract(&self) -> Retract {
-        Retract {
-            store: Arc::clone(&self.store),
-            bus: Arc::clone(&self.bus),
-            rights: Arc::clone(&self.rights),
-        }
-    }
-
-    fn inbox(&self) -> Inbox {
-        Inbox {
-            store: Arc::clone(&self.store),
-            bus: Arc::clone(&self.bus),
-            rights: Arc::clone(&self.rights),
-        }
-    }
-
-    fn change_settings(&self) -> ChangeSettings {
-        ChangeSettings {
-            settings: Arc::clone(&self.settings),
-            store: Arc::clone(&self.store),
-            bus: Arc::clone(&self.bus),
-        }
-    }
-
-    fn replay(&self) -> Replay {
-        Replay {
-            store: Arc::clone(&self.store),
-            rights: Arc::clone(&self.rights),
-            entropy: Arc::clone(&self.entropy),
-            load: Arc::clone(&self.pressure.load),
-        }
-    }
-
-    fn renew(&self, streams: &Arc<dyn Streams>) -> Renew {
-        Renew {
-            streams: Arc::clone(streams),
-            registry: Arc::clone(&self.registry),
-            store: Arc::clone(&self.store),
-            bus: Arc::clone(&self.bus),
-        }
-    }
-
-    fn heartbeat(&self, streams: &Arc<dyn Streams>) -> Heartbeat {
-        Heartbeat {
-            streams: Arc::clone(streams),
-            registry: Arc::clone(&self.registry),
-            bus: Arc::clone(&self.bus),
-        }
-    }
-
-    fn tickets(&self) -> Tickets {
-        Tickets {
-            seal: Arc::clone(&self.seal),
-            registry: Arc::clone(&self.registry),
-            revocations: Arc::clone(&self.revocations),
-            clock: Arc::clone(&self.clock),
-            entropy: Arc::clone(&self.entropy),
-        }
     }
 }
 

@@ -77,4 +77,14 @@ impl Cluster {
         stores.extend(redis.map(|url| ("ARAUTO_REDIS_URL", url)));
         Server::node(&self.binary, &self.mint, &stores)
     }
+
+    /// The same without Redis, with more environment.
+    pub(crate) fn node_with(&self, more: &[(&str, &str)]) -> Result<Server> {
+        let mut environment = vec![
+            ("ARAUTO_STORE", "postgres"),
+            ("ARAUTO_DATABASE_URL", self.url.as_str()),
+        ];
+        environment.extend(more);
+        Server::node(&self.binary, &self.mint, &environment)
+    }
 }

@@ -8,6 +8,7 @@ mod child;
 mod clock;
 mod cluster;
 mod disk;
+mod drill;
 mod durable;
 mod fleet;
 mod floor;
@@ -56,6 +57,8 @@ enum Command {
     Durable(durable::Arguments),
     /// Measures a full inbox: a million notifications, 50,000 people
     Inbox(inbox::Arguments),
+    /// Takes Ably away from 500 people under load, and brings it back
+    Drill(drill::Arguments),
     /// Serves the floor: a bare write(2) loop (started by `core`)
     Floor {
         #[arg(long, default_value = "127.0.0.1:0")]
@@ -123,6 +126,7 @@ fn main() -> ExitCode {
         Command::Core(core) => measure(core),
         Command::Durable(durable) => durable::run(durable),
         Command::Inbox(inbox) => inbox::run(inbox),
+        Command::Drill(drill) => drill::run(&drill),
         Command::Floor { listen } => floor::run(listen).map(|()| true),
         Command::Leash {
             parent,
