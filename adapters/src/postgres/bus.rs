@@ -1,8 +1,8 @@
 //! The bell that rings when a transaction has committed: `LISTEN` and `NOTIFY`.
 //!
-//! The store rings it whenever it has appended to the log, with the head that this left:
-//! `h <epoch>-<position> <node>`. So [`Bus::announce`] has nothing to do here, and no commit goes unheard for longer than a
-//! connection is lost. Replies to heartbeats travel the same way: `r <json>`, several at once.
+//! The store rings it whenever it has appended to the log and somebody [needs](super::need) it, with the head that this
+//! left: `h <epoch>-<position> <node>`. So [`Bus::announce`] has nothing to do here, and no commit goes unheard for longer
+//! than a connection is lost. Replies to heartbeats travel the same way: `r <json>`, several at once.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connect::{Database, Failure, Purpose};
+use super::need::Need;
 use crate::bus::{Line, ReplyBatches, ReplyQueue, Wire, author, hear, listen, replies, reply_queue};
 use crate::delay::Delay;
 
@@ -134,12 +135,21 @@ impl PgWire {
     /// Listens until the connection ends.
     async fn stay(&self, line: &Line) -> Result<(), Box<dyn Error + Send + Sync>> {
         let (client, mut messages) = self.database.listen(LISTENING, &self.tasks).await?;
+        let mut need = Need::of(&self.database);
         LISTENING
             .in_time(async { Ok(client.batch_execute("LISTEN arauto").await?) })
             .await?;
+        LISTENING.in_time(need.say(&client)).await?;
         line.up();
         loop {
-            match tokio::time::timeout(ASK_AFTER, messages.recv()).await {
+            let message = tokio::select! {
+                message = tokio::time::timeout(ASK_AFTER, messages.recv()) => message,
+                () = need.changed() => {
+                    LISTENING.in_time(need.say(&client)).await?;
+                    continue;
+                }
+            };
+            match message {
                 Ok(Some(AsyncMessage::Notification(note))) if note.channel() == CHANNEL => {
                     line.ring(self.heard(note.payload()));
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use application::ports::StoreError;
 use deadpool_postgres::{Hook, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
 use domain::ids::NodeId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_postgres::config::Host;
 use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -53,6 +53,8 @@ pub struct Database {
     tls: MakeRustlsConnect,
     /// Who speaks, where that matters.
     node: Option<NodeId>,
+    /// Whether another bus carries copies between nodes at present, where there is one.
+    copies: Option<watch::Receiver<bool>>,
 }
 
 impl fmt::Debug for Database {
@@ -79,6 +81,7 @@ impl FromStr for Database {
             config,
             tls,
             node: None,
+            copies: None,
         })
     }
 }
@@ -118,6 +121,19 @@ impl Database {
     /// Says on whose behalf.
     pub(super) const fn node(&self) -> Option<NodeId> {
         self.node
+    }
+
+    /// The same, beside a bus that carries copies between nodes, and says whether it does at present: then nobody needs
+    /// the database's bell.
+    #[must_use]
+    pub fn beside(mut self, copies: watch::Receiver<bool>) -> Self {
+        self.copies = Some(copies);
+        self
+    }
+
+    /// Says whether another bus carries copies between nodes at present, where there is one.
+    pub(super) fn copies(&self) -> Option<watch::Receiver<bool>> {
+        self.copies.clone()
     }
 
     /// Returns host and port, for messages. Nothing secret is in them.

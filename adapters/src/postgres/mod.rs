@@ -9,6 +9,7 @@ mod connect;
 mod epoch;
 mod migrate;
 mod moment;
+mod need;
 mod outbox;
 mod registry;
 mod settings;

@@ -86,7 +86,15 @@ impl Backends {
     }
 
     async fn postgres(config: &Config, around: &Surroundings<'_>) -> anyhow::Result<Self> {
-        let database = database(config)?.on_behalf_of(around.node);
+        let (life, observer) = ((around.tasks, around.cancel), around.observer);
+        let mut database = database(config)?.on_behalf_of(around.node);
+        let server = redis(config)?;
+        let fast = server
+            .as_ref()
+            .map(|server| RedisBus::start(server, (around.node, Own::Skipped), observer, life));
+        if let Some(fast) = &fast {
+            database = database.beside(fast.hears());
+        }
         bring_up_to_date(&database).await?;
         let store = PgStore::open(
             &database,
@@ -98,18 +106,18 @@ impl Backends {
         .await
         .with_context(|| format!("the database at {} cannot be used", database.place()))?;
         let guard = breakers::of_the_store(&breakers::POSTGRES, Arc::new(store), around);
-        let bell = PgBus::start(&database, around.observer, (around.tasks, around.cancel));
+        let bell = PgBus::start(&database, observer, life);
         let mut buses = Buses::new(vec![Arc::new(MemoryBus::new()), Arc::new(bell)]);
-        let (life, observer) = ((around.tasks, around.cancel), around.observer);
+        if let Some(fast) = fast {
+            let hears = fast.hears();
+            buses = buses.with_copies(Arc::new(fast), hears);
+        }
         let presence = Arc::new(PgRegistry::start(&database, around.node, observer, life)?);
         let presence = Arc::new(GuardedRegistry::new(presence, Arc::clone(&guard.answers)));
         let mut registry: Arc<dyn Registry> = Arc::clone(&presence) as Arc<dyn Registry>;
         let mut probes: Vec<Arc<dyn Probe>> = Vec::new();
         let mut limiter = limits::own(around);
-        if let Some(server) = redis(config)? {
-            let fast = RedisBus::start(&server, (around.node, Own::Skipped), observer, life);
-            let hears = fast.hears();
-            buses = buses.with_copies(Arc::new(fast), hears);
+        if let Some(server) = server {
             let probe: Arc<dyn Probe> = Arc::new(RedisProbe::new(&server));
             let answers = breakers::of_redis(&probe, around);
             let fast = Arc::new(RedisRegistry::start(&server, around.node, observer, life));

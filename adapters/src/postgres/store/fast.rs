@@ -11,97 +11,24 @@ use application::ports::Acceptance;
 use deadpool_postgres::ClientWrapper;
 use domain::cursor::{Epoch, Position};
 use domain::delivery::Due;
-use futures_util::future::{OptionFuture, join5};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::super::connect::Failure;
 use super::PgStoreConfig;
-use super::append::{LOCK, LOG_LOCK};
+use super::append::LOG_LOCK;
 use super::batch::{Outcome, clamp, fresh, millis};
 use super::columns::Notifications;
 use super::rows::{self, EVENT_BYTES, moment, position, timestamp};
 
-/// Stores notifications and their events after the end of the log.
-const STORE: &str = "
-WITH log_end AS MATERIALIZED (
-    SELECT
-        epoch.epoch,
-        epoch.name,
-        coalesce(last.position, 0) AS position,
-        coalesce(last.bytes_through, 0) AS bytes_through
-    FROM (SELECT epoch, name FROM epochs ORDER BY epoch DESC LIMIT 1) AS epoch
-    LEFT JOIN LATERAL (
-        SELECT position, bytes_through
-        FROM events
-        ORDER BY position DESC
-        LIMIT 1
-    ) AS last ON true
-),
-stored AS (
-    INSERT INTO notifications (
-        id, kind, priority, title, body, link, data, requires_ack, expires_at,
-        accepted_at, published_at, bytes, first_position, events
-    )
-    SELECT
-        n.id, n.kind, n.priority, n.title, n.body, n.link, n.data, n.requires_ack, n.expires_at,
-        store_now(), n.published_at, n.bytes, log_end.position + n.nth, n.events
-    FROM log_end
-    CROSS JOIN unnest(
-        $1::uuid[], $2::text[], $3::int2[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[],
-        $9::timestamptz[], $10::timestamptz[], $11::int4[], $12::int8[], $13::int4[]
-    ) AS n (
-        id, kind, priority, title, body, link, data, requires_ack,
-        expires_at, published_at, bytes, nth, events
-    )
-),
-logged AS (
-    INSERT INTO events (position, at, kind, channel, notification, expires_at, bytes, bytes_through)
-    SELECT
-        log_end.position + e.nth, store_now(), 1, e.channel, e.notification, e.expires_at, e.bytes,
-        log_end.bytes_through + e.bytes_through
-    FROM log_end
-    CROSS JOIN unnest($14::text[], $15::uuid[], $16::timestamptz[], $17::int4[], $18::int8[])
-        WITH ORDINALITY AS e (channel, notification, expires_at, bytes, bytes_through, nth)
-)
-SELECT epoch, position, store_now() AS now
-FROM log_end";
-
-/// Enters keys. One too many has no end of its day, which the table does not take.
-const ENTER_KEYS: &str = "
-INSERT INTO idempotency_keys (publisher, key, digest, until, notification, events, cursor, accepted_at)
-SELECT
-    k.publisher, k.key, k.digest,
-    CASE
-        WHEN coalesce(newest.serial - oldest.serial + 1, 0) + k.nth <= $6::int8
-        THEN n.accepted_at + $7::int8 * interval '1 millisecond'
-    END,
-    n.id, n.events,
-    epoch.name || '-' || (n.first_position + n.events - 1), n.accepted_at
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[], $5::int8[])
-    AS k (publisher, key, digest, notification, nth)
-CROSS JOIN LATERAL (
-    SELECT id, first_position, events, accepted_at
-    FROM notifications
-    WHERE id = k.notification
-    LIMIT 1
-) AS n
-CROSS JOIN (SELECT name FROM epochs ORDER BY epoch DESC LIMIT 1) AS epoch
-LEFT JOIN LATERAL (
-    SELECT serial
-    FROM idempotency_keys
-    WHERE until > store_now()
-    ORDER BY serial
-    LIMIT 1
-) AS oldest ON true
-LEFT JOIN LATERAL (
-    SELECT serial
-    FROM idempotency_keys
-    ORDER BY serial DESC
-    LIMIT 1
-) AS newest ON true
-ORDER BY k.nth";
+/// One statement is a transaction of its own: one message there and, when it is committed, one back.
+const ACCEPT_FRESH: &str = "
+SELECT in_epoch, after_position, accepted
+FROM accept_fresh(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+    $24, $25::int8 * interval '1 millisecond'
+)";
 
 /// Whether a batch may go the fast way: nothing of it is to be scheduled, which is bounded by a count.
 pub(super) fn may_go(part: &[&Acceptance]) -> bool {
@@ -131,7 +58,6 @@ struct Keys<'a> {
     names: Vec<&'a str>,
     digests: Vec<&'a [u8]>,
     ids: Vec<Uuid>,
-    nths: Vec<i64>,
 }
 
 impl<'a> Columns<'a> {
@@ -167,13 +93,13 @@ impl<'a> Columns<'a> {
             self.keys.names.push(&key.key);
             self.keys.digests.push(&key.digest);
             self.keys.ids.push(id);
-            self.keys.nths.push(clamp(self.keys.ids.len()));
         }
     }
 
+    /// Returns the statement's parameters $2 to $23.
     fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
         let mut parameters = self.notifications.parameters();
-        let events: [&(dyn ToSql + Sync); 7] = [
+        let others: [&(dyn ToSql + Sync); 11] = [
             &self.firsts,
             &self.events,
             &self.channels,
@@ -181,63 +107,40 @@ impl<'a> Columns<'a> {
             &self.event_expiries,
             &self.event_bytes,
             &self.through,
+            &self.keys.publishers,
+            &self.keys.names,
+            &self.keys.digests,
+            &self.keys.ids,
         ];
-        parameters.extend(events);
+        parameters.extend(others);
         parameters
     }
 }
 
-impl Keys<'_> {
-    fn parameters<'b>(&'b self, max: &'b i64, ttl: &'b i64) -> [&'b (dyn ToSql + Sync); 7] {
-        [
-            &self.publishers,
-            &self.names,
-            &self.digests,
-            &self.ids,
-            &self.nths,
-            max,
-            ttl,
-        ]
-    }
-}
-
-/// Sends the whole transaction at once and waits for all its answers. Of an error in the data nothing remains.
+/// Sends the whole transaction at once and waits until it is committed. Of an error in the data nothing remains.
 pub(super) async fn flush(
     client: &ClientWrapper,
     part: &[&Acceptance],
     config: &PgStoreConfig,
     sent: &mut bool,
 ) -> Result<Row, Error> {
-    let lock = client.prepare_cached(LOCK).await?;
-    let store = client.prepare_cached(STORE).await?;
-    let enter_keys = client.prepare_cached(ENTER_KEYS).await?;
+    let accept = client.prepare_cached(ACCEPT_FRESH).await?;
     let columns = Columns::of(part);
     let (keys_max, key_ttl) = (clamp(config.keys_max), millis(config.key_ttl));
-    let (rows, keys) = (columns.parameters(), columns.keys.parameters(&keys_max, &key_ttl));
-    let keyed = !columns.keys.ids.is_empty();
+    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&LOG_LOCK];
+    parameters.extend(columns.parameters());
+    let bounds: [&(dyn ToSql + Sync); 2] = [&keys_max, &key_ttl];
+    parameters.extend(bounds);
     *sent = true;
-    let (begun, locked, stored, entered, ended) = join5(
-        client.batch_execute("BEGIN"),
-        client.execute(&lock, &[&LOG_LOCK]),
-        client.query_one(&store, &rows),
-        OptionFuture::from(keyed.then(|| client.execute(&enter_keys, &keys))),
-        client.batch_execute("COMMIT"),
-    )
-    .await;
-    // A commit after an error rolls back and says so only by its tag: each answer counts.
-    begun?;
-    locked?;
-    let stored = stored?;
-    entered.transpose()?;
-    ended?;
-    Ok(stored)
+    // Its row comes together with the end of the transaction, and an error instead of that end is one of the statement.
+    client.query_one(&accept, &parameters).await
 }
 
 /// Reads what became of a batch: everything is fresh.
 pub(super) fn outcomes(row: &Row, part: &[&Acceptance]) -> Result<Vec<Outcome>, Failure> {
-    let epoch = Epoch(row.try_get::<_, i64>("epoch")?.cast_unsigned());
-    let now = timestamp(row.try_get("now")?);
-    let end: i64 = row.try_get("position")?;
+    let epoch = Epoch(row.try_get::<_, i64>("in_epoch")?.cast_unsigned());
+    let now = timestamp(row.try_get("accepted")?);
+    let end: i64 = row.try_get("after_position")?;
     let mut next = position(end).next();
     let outcome = |item: &&Acceptance| {
         let first = next;

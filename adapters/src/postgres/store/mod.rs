@@ -121,7 +121,7 @@ impl PgStore {
         let history = Arc::new(History::new(entropy));
         let pools = Pools::open(database, config.connections, &history)?;
         let (bell, grown) = Bell::new();
-        tasks.spawn(bell::ring(pools.bell.clone(), database.node(), grown));
+        tasks.spawn(bell::ring(pools.bell.clone(), database.clone(), grown));
         let (writer, work) = writer::writer(&pools, config.clone(), bell.clone(), observer);
         tasks.spawn(work.run());
         let store = Self {

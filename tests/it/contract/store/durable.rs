@@ -235,7 +235,7 @@ async fn a_poison_item_fails_alone() {
 async fn a_commit_whose_answer_is_lost_counts_once() {
     let database = database().await.unwrap();
     let server = database.address();
-    let cut = WireCut::before(server, b"COMMIT").unwrap();
+    let cut = WireCut::before(server, b"answer-").unwrap();
     let url = database
         .url()
         .replace(&server.to_string(), &cut.address().to_string());
@@ -244,7 +244,7 @@ async fn a_commit_whose_answer_is_lost_counts_once() {
     let mut items = desk
         .items(
             (0..3)
-                .map(|n| to(&[user("ana")]).key(key("svc", &format!("k{n}"), 1)))
+                .map(|n| to(&[user("ana")]).key(key("svc", &format!("answer-{n}"), 1)))
                 .collect(),
         )
         .await
