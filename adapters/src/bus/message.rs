@@ -1,6 +1,7 @@
 //! What nodes say to each other, as text: a letter, a space and the rest.
 //!
-//! `h 8f3a-1042 000000ab`: the log has grown up to there, through that node if one is named. `d {…}`: the same with copies. `r […]`: replies to heartbeats.
+//! `h 8f3a-1042 000000ab`: the log has grown up to there, through that node if one is named. `c 8f3a-1042 000000ab {…}`:
+//! the same with copies. `d {…}`: copies alone. `r […]`: replies to heartbeats.
 //! Whatever else is said means that something may have been missed: a newer node says it.
 
 use std::sync::Arc;
@@ -17,6 +18,12 @@ pub(crate) fn head(cursor: Cursor, node: Option<NodeId>) -> String {
         Some(node) => format!("h {cursor} {:08x}", node.0),
         None => format!("h {cursor}"),
     }
+}
+
+/// Says how far the log has grown, through which node, and by what.
+pub(crate) fn copies(end: Cursor, node: NodeId, doorbell: &Doorbell) -> String {
+    let record = to_text(&DoorbellRecord::from(doorbell));
+    format!("c {end} {:08x} {record}", node.0)
 }
 
 /// Says what the log has grown by.
@@ -36,9 +43,12 @@ pub(crate) fn hear(said: &str) -> Rung {
         Some(("h", head)) => (head.split_once(' ').map_or(head, |(cursor, _)| cursor).parse())
             .map(Rung::Head)
             .map_err(|_| Unreadable::new("cursor")),
-        Some(("d", record)) => from_text::<DoorbellRecord>(record)
-            .and_then(TryInto::try_into)
-            .map(Rung::Doorbell),
+        Some(("c", said)) => said
+            .splitn(3, ' ')
+            .nth(2)
+            .ok_or_else(|| Unreadable::new("copies"))
+            .and_then(heard_copies),
+        Some(("d", record)) => heard_copies(record),
         Some(("r", records)) => heard_replies(records).map(Rung::Replies),
         _ => Err(Unreadable::new("of a kind that is not known")),
     };
@@ -48,10 +58,27 @@ pub(crate) fn hear(said: &str) -> Rung {
     })
 }
 
-/// Says through which node the log has grown, where that is said.
-pub(crate) fn author(said: &str) -> Option<NodeId> {
-    let (_, node) = said.strip_prefix("h ")?.split_once(' ')?;
-    u32::from_str_radix(node, 16).ok().map(NodeId)
+/// Understands what was said, on behalf of a node: what it committed itself has been, or is just being, announced to it
+/// with copies.
+pub(crate) fn hear_as(node: Option<NodeId>, said: &str) -> Rung {
+    match author(said) {
+        Some((end, author)) if node == Some(author) => Rung::Ours(end),
+        _ => hear(said),
+    }
+}
+
+/// Says how far the log has grown and through which node, where that is said.
+fn author(said: &str) -> Option<(Cursor, NodeId)> {
+    let said = said.strip_prefix("h ").or_else(|| said.strip_prefix("c "))?;
+    let mut parts = said.splitn(3, ' ');
+    let end = parts.next()?.parse().ok()?;
+    let node = u32::from_str_radix(parts.next()?, 16).ok()?;
+    Some((end, NodeId(node)))
+}
+
+fn heard_copies(record: &str) -> Result<Rung, Unreadable> {
+    let doorbell = from_text::<DoorbellRecord>(record)?.try_into()?;
+    Ok(Rung::Doorbell(doorbell))
 }
 
 fn heard_replies(records: &str) -> Result<Arc<[Reply]>, Unreadable> {
@@ -109,9 +136,16 @@ mod tests {
     fn what_is_said_is_heard() {
         assert_eq!(hear(&doorbell(&rung())), Rung::Doorbell(rung()));
         let cursor = "8f3a-1042".parse().unwrap();
-        for node in [None, Some(NodeId(0xab))] {
-            let said = head(cursor, node);
-            assert_eq!((hear(&said), author(&said)), (Rung::Head(cursor), node));
+        let node = NodeId(0xab);
+        assert_eq!(hear(&head(cursor, None)), Rung::Head(cursor));
+        for (said, rung) in [
+            (head(cursor, Some(node)), Rung::Head(cursor)),
+            (copies(cursor, node, &rung()), Rung::Doorbell(rung())),
+        ] {
+            assert_eq!(hear(&said), rung);
+            assert_eq!(hear_as(Some(NodeId(0xac)), &said), rung);
+            assert_eq!(hear_as(None, &said), rung);
+            assert_eq!(hear_as(Some(node), &said), Rung::Ours(cursor));
         }
         let reply = Reply {
             connection: "000000ab-00000000000000cd".parse().unwrap(),
@@ -142,6 +176,8 @@ mod tests {
             "d",
             "d {}",
             "d {",
+            "c 8f3a-1042 000000ab",
+            "c 8f3a-1042 000000ab {",
             "r {}",
             "q 1",
             "hh 8f3a-1",

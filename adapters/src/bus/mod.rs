@@ -5,5 +5,5 @@ mod message;
 mod replies;
 
 pub(crate) use listening::{Line, Wire, listen};
-pub(crate) use message::{author, doorbell, head, hear, replies};
+pub(crate) use message::{copies, doorbell, head, hear, hear_as, replies};
 pub(crate) use replies::{ReplyBatches, ReplyQueue, reply_queue};

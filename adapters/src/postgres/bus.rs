@@ -1,14 +1,14 @@
 //! The bell that rings when a transaction has committed: `LISTEN` and `NOTIFY`.
 //!
 //! The store rings it whenever it has appended to the log and somebody [needs](super::need) it, with the head that this
-//! left: `h <epoch>-<position> <node>`. So [`Bus::announce`] has nothing to do here, and no commit goes unheard for longer
+//! left: `h <epoch>-<position> <node>`, and with copies of what it appended where they fit. So [`Bus::announce`] has nothing to do here, and no commit goes unheard for longer
 //! than a connection is lost. Replies to heartbeats travel the same way: `r <json>`, several at once.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use application::ports::{Bus, Doorbell, Listener, Observer, Reply, Rung};
+use application::ports::{Bus, Doorbell, Listener, Observer, Reply};
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connect::{Database, Failure, Purpose};
 use super::need::Need;
-use crate::bus::{Line, ReplyBatches, ReplyQueue, Wire, author, hear, listen, replies, reply_queue};
+use crate::bus::{Line, ReplyBatches, ReplyQueue, Wire, hear_as, listen, replies, reply_queue};
 use crate::delay::Delay;
 
 /// The channel that the store notifies.
@@ -117,21 +117,6 @@ impl Wire for PgWire {
 }
 
 impl PgWire {
-    /// What this node committed itself has been, or is just being, announced to it with copies.
-    fn heard(&self, said: &str) -> Rung {
-        match hear(said) {
-            Rung::Head(head)
-                if self
-                    .database
-                    .node()
-                    .is_some_and(|node| author(said) == Some(node)) =>
-            {
-                Rung::Ours(head)
-            }
-            rung => rung,
-        }
-    }
-
     /// Listens until the connection ends.
     async fn stay(&self, line: &Line) -> Result<(), Box<dyn Error + Send + Sync>> {
         let (client, mut messages) = self.database.listen(LISTENING, &self.tasks).await?;
@@ -151,7 +136,7 @@ impl PgWire {
             };
             match message {
                 Ok(Some(AsyncMessage::Notification(note))) if note.channel() == CHANNEL => {
-                    line.ring(self.heard(note.payload()));
+                    line.ring(hear_as(self.database.node(), note.payload()));
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
@@ -227,9 +212,11 @@ impl Forwarder {
 
 #[cfg(test)]
 mod tests {
+    use application::ports::Rung;
     use domain::ids::{ConnectionId, ID_MAX_CHARS, NodeId};
 
     use super::*;
+    use crate::bus::hear;
 
     #[test]
     fn as_many_replies_as_are_sent_in_one_fit_a_notification() {

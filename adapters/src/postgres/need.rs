@@ -60,7 +60,10 @@ impl Need {
 
     /// Says what holds now.
     pub(super) async fn say(&mut self, client: &Client) -> Result<(), Failure> {
-        let copied = self.copies.as_mut().is_some_and(|copies| *copies.borrow_and_update());
+        let copied = self
+            .copies
+            .as_mut()
+            .is_some_and(|copies| *copies.borrow_and_update());
         let Some(node) = self.node.filter(|_| self.said == copied) else {
             return Ok(());
         };

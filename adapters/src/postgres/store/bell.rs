@@ -5,20 +5,25 @@
 //! grew while it did is told by its next ring. A ring that is lost costs a quarter of a second: tails read the head
 //! that often.
 //!
+//! What was appended goes along where it fits, so that nobody has to read it.
+//!
 //! For the same reason nobody rings whom no other node [needs](super::super::need) to hear: one that is alone, or one
 //! of several that pass copies to one another by a faster bus.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use application::ports::Written;
+use application::ports::{Doorbell, Written};
 use deadpool_postgres::Pool;
-use domain::cursor::Cursor;
-use tokio::sync::watch;
+use domain::cursor::{Cursor, Epoch};
+use domain::event::Event;
+use domain::ids::NodeId;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::super::connect::{Database, Failure, Purpose};
 use super::super::need::others_need;
-use crate::bus::head;
+use crate::bus::{copies, head};
 
 pub(super) const RINGING: Purpose = Purpose {
     name: "arauto-bell",
@@ -35,52 +40,109 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const NOTIFY: &str = "
 SELECT set_config('synchronous_commit', 'off', true), pg_notify('arauto', $1)";
 
-/// Where whoever has committed says how far the log has grown.
+/// A notification takes less than 8,000 bytes; where copies do not fit, the head is told alone.
+const SAID_MAX: usize = 7_900;
+/// What the text of a copy takes beside its content, at the least.
+const COPY_BYTES_MIN: usize = 100;
+/// More copies than this cannot fit.
+const COPIES_MAX: usize = SAID_MAX / COPY_BYTES_MIN;
+
+/// How the log has grown since the last ring.
+#[derive(Debug, Default)]
+pub(super) struct Grown {
+    end: Option<Cursor>,
+    /// What it grew by, in the order of commits; more than fits is as good as none.
+    events: Vec<Arc<Event>>,
+    too_many: bool,
+}
+
+/// Where whoever has committed says how the log has grown.
 #[derive(Clone)]
-pub(super) struct Bell(watch::Sender<Option<Cursor>>);
+pub(super) struct Bell {
+    /// Never held over an await.
+    grown: Arc<Mutex<Grown>>,
+    pull: mpsc::Sender<()>,
+}
+
+/// The other end of the bell.
+pub(super) struct Rope {
+    grown: Arc<Mutex<Grown>>,
+    pulled: mpsc::Receiver<()>,
+}
 
 impl Bell {
     /// Makes a bell, and what [`ring`] takes.
-    pub(super) fn new() -> (Self, watch::Receiver<Option<Cursor>>) {
-        let (heads, grown) = watch::channel(None);
-        (Self(heads), grown)
+    pub(super) fn new() -> (Self, Rope) {
+        let grown = Arc::default();
+        let (pull, pulled) = mpsc::channel(1);
+        let rope = Rope {
+            grown: Arc::clone(&grown),
+            pulled,
+        };
+        (Self { grown, pull }, rope)
     }
 
     /// Rings for what was appended, if anything was.
     pub(super) fn after<T>(&self, written: &Written<T>) {
-        if let Some(last) = written.events.last() {
-            self.at(Cursor {
-                epoch: written.epoch,
-                position: last.position,
-            });
+        self.grew(written.epoch, &written.events);
+    }
+
+    /// Rings for what was appended to a history, in position order.
+    pub(super) fn grew<'a>(&self, epoch: Epoch, events: impl IntoIterator<Item = &'a Arc<Event>>) {
+        let mut events = events.into_iter().peekable();
+        if events.peek().is_none() {
+            return;
+        }
+        let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
+        grown.by(epoch, events);
+        drop(grown);
+        // One that is pulled already will tell of this, too.
+        let _ = self.pull.try_send(());
+    }
+}
+
+impl Grown {
+    fn by<'a>(&mut self, epoch: Epoch, events: impl Iterator<Item = &'a Arc<Event>>) {
+        // Copies of two histories do not go in one ring.
+        self.too_many |= self.end.is_some_and(|end| end.epoch != epoch);
+        for event in events {
+            let position = event.position;
+            self.end = self.end.max(Some(Cursor { epoch, position }));
+            self.too_many |= self.events.len() == COPIES_MAX;
+            if !self.too_many {
+                self.events.push(Arc::clone(event));
+            }
         }
     }
 
-    /// Rings with the log's end. Of several that commit at once the furthest counts.
-    pub(super) fn at(&self, end: Cursor) {
-        self.0.send_if_modified(|told| {
-            let grown = told.is_none_or(|told| told < end);
-            if grown {
-                *told = Some(end);
-            }
-            grown
+    /// What there is to say.
+    fn said(mut self, node: Option<NodeId>) -> Option<String> {
+        let end = self.end?;
+        let copied = node.filter(|_| !self.too_many).map(|node| {
+            // Marks and publishes commit side by side.
+            self.events.sort_unstable_by_key(|event| event.position);
+            let doorbell = Doorbell {
+                epoch: end.epoch,
+                events: self.events.into(),
+            };
+            copies(end, node, &doorbell)
         });
+        let fits = copied.filter(|said| said.len() <= SAID_MAX);
+        Some(fits.unwrap_or_else(|| head(end, node)))
     }
 }
 
 /// Rings through one connection of the pool until every sender is gone.
-pub(super) async fn ring(pool: Pool, database: Database, mut heads: watch::Receiver<Option<Cursor>>) {
+pub(super) async fn ring(pool: Pool, database: Database, mut rope: Rope) {
     let mut ringer = Ringer {
         pool,
         database,
         needed: true,
         asked_at: None,
     };
-    while heads.changed().await.is_ok() {
-        let Some(cursor) = *heads.borrow_and_update() else {
-            continue;
-        };
-        if let Err(error) = ringer.tell(cursor).await {
+    while rope.pulled.recv().await.is_some() {
+        let grown = std::mem::take(&mut *rope.grown.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Err(error) = ringer.tell(grown).await {
             tracing::debug!(%error, "other nodes were not told of a commit");
             tokio::time::sleep(PAUSE).await;
         }
@@ -97,7 +159,7 @@ struct Ringer {
 
 impl Ringer {
     /// Rings if anybody needs it.
-    async fn tell(&mut self, end: Cursor) -> Result<(), Failure> {
+    async fn tell(&mut self, grown: Grown) -> Result<(), Failure> {
         if !self.cut_off() && self.known() && !self.needed {
             return Ok(());
         }
@@ -107,9 +169,10 @@ impl Ringer {
                 self.needed = others_need(&client, self.database.node()).await?;
                 self.asked_at = Some(Instant::now());
             }
-            if self.needed || self.cut_off() {
+            let needed = self.needed || self.cut_off();
+            if let Some(said) = grown.said(self.database.node()).filter(|_| needed) {
                 let notify = client.prepare_cached(NOTIFY).await?;
-                client.execute(&notify, &[&head(end, self.database.node())]).await?;
+                client.execute(&notify, &[&said]).await?;
             }
             Ok(())
         });

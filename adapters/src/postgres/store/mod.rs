@@ -120,8 +120,8 @@ impl PgStore {
     ) -> Result<Self, StoreError> {
         let history = Arc::new(History::new(entropy));
         let pools = Pools::open(database, config.connections, &history)?;
-        let (bell, grown) = Bell::new();
-        tasks.spawn(bell::ring(pools.bell.clone(), database.clone(), grown));
+        let (bell, rope) = Bell::new();
+        tasks.spawn(bell::ring(pools.bell.clone(), database.clone(), rope));
         let (writer, work) = writer::writer(&pools, config.clone(), bell.clone(), observer);
         tasks.spawn(work.run());
         let store = Self {

@@ -1,6 +1,6 @@
 //! The writer: one task a node, with a connection of its own, that puts concurrent acceptances into one commit.
 //!
-//! While a batch commits, the next one forms. The log's lock, the inserts and the commit go out in one flush, so that
+//! While a batch commits, the next one forms. The log's lock, the inserts and the commit go out as one call, so that
 //! nobody holds the lock over a round trip; the [bell](super::bell) rings after it.
 
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use application::ports::{Acceptance, Accepted, Observation, Observer, Refusal, StoreError, Written};
 use deadpool_postgres::{ClientWrapper, Pool};
-use domain::cursor::{Cursor, Epoch};
+use domain::cursor::Epoch;
 use domain::event::Event;
 use futures_util::future::join4;
 use tokio::sync::{mpsc, oneshot};
@@ -254,9 +254,7 @@ impl Writer {
         loop {
             let failure = match self.attempt(part, sent).await {
                 Ok(outcomes) => {
-                    if let Some(end) = end_of(&outcomes) {
-                        self.bell.at(end);
-                    }
+                    self.ring(&outcomes);
                     return Ok(Ok(outcomes));
                 }
                 Err(Failure::Postgres(error)) if refuses_data(&error) => return Ok(Err(error)),
@@ -267,6 +265,14 @@ impl Writer {
                 return Err(if *sent { outcome_unknown() } else { unavailable() });
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn ring(&self, outcomes: &[Outcome]) {
+        let epoch = outcomes.iter().map(|outcome| outcome.epoch).max();
+        if let Some(epoch) = epoch {
+            let events = outcomes.iter().flat_map(|outcome| &outcome.events);
+            self.bell.grew(epoch, events);
         }
     }
 
@@ -354,15 +360,6 @@ fn distinct(items: &[&Acceptance], open: &[usize]) -> (Vec<usize>, Vec<usize>) {
         let key = item.idempotency.as_ref().map(|key| (&key.publisher, &key.key));
         ids.insert(item.notification.id) & key.is_none_or(|key| keys.insert(key))
     })
-}
-
-/// Says how far the log has grown through a commit, if it has.
-fn end_of(outcomes: &[Outcome]) -> Option<Cursor> {
-    let last = outcomes.iter().rev().find_map(|outcome| {
-        let event = outcome.events.last()?;
-        Some((outcome.epoch, event.position))
-    });
-    last.map(|(epoch, position)| Cursor { epoch, position })
 }
 
 fn gather(outcomes: impl Iterator<Item = Outcome>) -> Written<Vec<Result<Accepted, Refusal>>> {
