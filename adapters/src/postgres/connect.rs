@@ -160,14 +160,15 @@ impl Database {
     }
 
     /// A statement that hangs, and a transaction whose owner was frozen, hold the others up for two seconds at most.
-    /// Commits are flushed: a receipt names what survives a crash.
+    /// Commits are flushed: a receipt names what survives a crash. Each statement sees what was committed before it,
+    /// whatever the database's default: what follows a lock must see what its last holder wrote.
     fn config_for(&self, purpose: Purpose) -> Config {
         let millis = purpose.statement.as_millis();
         let mut config = self.config.clone();
         let given = config.get_options().unwrap_or_default().to_owned();
         config.application_name(purpose.name).options(format!(
             "{given} -c statement_timeout={millis} -c idle_in_transaction_session_timeout=2000 \
-             -c synchronous_commit=on -c TimeZone=UTC"
+             -c synchronous_commit=on -c default_transaction_isolation=read\\ committed -c TimeZone=UTC"
         ));
         config
     }
@@ -307,6 +308,7 @@ mod tests {
             "statement_timeout=2000",
             "idle_in_transaction_session_timeout=2000",
             "synchronous_commit=on",
+            "default_transaction_isolation=read\\ committed",
         ] {
             assert!(options.contains(setting), "{options}");
         }

@@ -81,7 +81,7 @@ impl Need {
             None => false,
         };
         if !alive {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
