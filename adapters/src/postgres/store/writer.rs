@@ -135,8 +135,9 @@ impl Writer {
         while let Some(jobs) = self.next_jobs().await {
             let (began, answered) = (Instant::now(), jobs.len());
             self.serve(jobs).await;
+            let now = Instant::now();
             self.gathering
-                .committed(began.elapsed(), answered, self.queue.len());
+                .committed(now, now - began, answered, self.queue.len());
         }
     }
 
@@ -164,14 +165,10 @@ impl Writer {
     }
 
     /// Waits for more requests where that is worth it. One is taken already.
-    async fn gather(&mut self) {
-        let there = self.queue.len() + 1;
-        let Some((enough, wait)) = self.gathering.worth(there) else {
-            return;
-        };
-        let queue = &self.queue;
-        until(Instant::now() + wait, || queue.len() + 1 >= enough).await;
-        self.gathering.waited(there, self.queue.len() + 1);
+    async fn gather(&self) {
+        if let Some((enough, wait)) = self.gathering.worth(self.queue.len() + 1) {
+            until(Instant::now() + wait, || self.queue.len() + 1 >= enough).await;
+        }
     }
 
     async fn serve(&self, jobs: Vec<Job>) {

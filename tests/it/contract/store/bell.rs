@@ -194,7 +194,7 @@ const fn first_of(epoch: Epoch) -> Cursor {
 async fn overhear(url: &str) -> (tokio_postgres::Client, mpsc::UnboundedReceiver<String>) {
     let (client, mut connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     let (heard, said) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    TaskTracker::new().spawn(async move {
         while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
             if let AsyncMessage::Notification(note) = message {
                 let _ = heard.send(note.payload().to_owned());
