@@ -24,6 +24,8 @@ const REVOCATIONS: &str = "/v1/admin/revocations";
 pub(super) struct TakenBack {
     id: String,
     whose: Whose,
+    /// Of the same token, and not used yet.
+    spare: Option<Ticket>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,7 @@ impl Actor {
 
     /// Has a token taken back, at either node.
     pub(super) async fn takes_back(&mut self, token: &str, surface: &'static str) -> TakenBack {
+        let spare = self.ticket(token).await;
         let claims = claims(token);
         let user = self.rights.now.user;
         let this_second = jsonwebtoken::get_current_timestamp();
@@ -79,6 +82,7 @@ impl Actor {
         TakenBack {
             id: revocation["id"].as_str().unwrap().to_owned(),
             whose,
+            spare,
         }
     }
 
@@ -93,7 +97,7 @@ impl Actor {
                 self.is_refused(&door, token).await;
                 self.opens_nothing(&door, token).await;
             }
-            if let Some(ticket) = ticket {
+            for ticket in ticket.into_iter().chain(&taken_back.spare) {
                 let url = format!("{door}/v1/stream?ticket={}", ticket.text);
                 let request = self.stage.http.get(url).header("cookie", &ticket.cookie);
                 let status = request.send().await.unwrap().status().as_u16();
@@ -155,7 +159,7 @@ impl Actor {
                 self.leak("revoked", &format!("{path}: {status}"));
             }
         }
-        let mut socket = self.socket().await;
+        let mut socket = Self::socket(door).await;
         let hello = json!({ "op": "hello", "token": token });
         socket.send(Frame::text(hello.to_string())).await.unwrap();
         let first = timeout(NOTICED, socket.next()).await;

@@ -18,8 +18,9 @@ use super::watch::Rights;
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 impl Actor {
-    pub(super) async fn socket(&mut self) -> Socket {
-        let url = self.door().replace("http://", "ws://");
+    /// Opens a WebSocket at a node, and says nothing.
+    pub(super) async fn socket(door: &str) -> Socket {
+        let url = door.replace("http://", "ws://");
         let mut request = format!("{url}/v1/ws").into_client_request().unwrap();
         let protocol = "arauto.v1".parse().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", protocol);
@@ -40,10 +41,11 @@ impl Actor {
             token,
             ticket: None,
             connection: None,
+            asks_for_foreign: false,
             taken_back: None,
         };
         self.rights.listening = Some(Instant::now());
-        let mut socket = self.socket().await;
+        let mut socket = Self::socket(&self.door()).await;
         says(&mut socket, &hello).await;
         if self.dice.chance(50)
             && let Some((id, _)) = self.a_notification()

@@ -52,6 +52,8 @@ pub(super) struct Listening {
     pub(super) token: String,
     pub(super) ticket: Option<Ticket>,
     pub(super) connection: Option<String>,
+    /// It named a channel that is not theirs.
+    pub(super) asks_for_foreign: bool,
     pub(super) taken_back: Option<TakenBack>,
 }
 
@@ -69,18 +71,25 @@ impl Actor {
         self.hears(("stream", token, None), request).await;
     }
 
-    pub(super) async fn listens_by_ticket(&mut self) {
-        let mut token = self.token();
-        let issued = self.ask_with(&token, Method::POST, "/v1/stream/tickets");
+    /// Has a ticket issued.
+    pub(super) async fn ticket(&mut self, token: &str) -> Option<Ticket> {
+        let issued = self.ask_with(token, Method::POST, "/v1/stream/tickets");
         let issued = issued.send().await.unwrap();
         if !issued.status().is_success() {
-            return;
+            return None;
         }
         let cookie = issued.headers()["set-cookie"].to_str().unwrap();
         let cookie = cookie.split(';').next().unwrap().to_owned();
         let body: Value = issued.json().await.unwrap();
         let text = body["ticket"].as_str().unwrap().to_owned();
-        let ticket = Ticket { text, cookie };
+        Some(Ticket { text, cookie })
+    }
+
+    pub(super) async fn listens_by_ticket(&mut self) {
+        let mut token = self.token();
+        let Some(ticket) = self.ticket(&token).await else {
+            return;
+        };
         // The browser comes back by itself, perhaps to another node, and with what it was given meanwhile.
         for surface in ["ticket", "ticket again"] {
             if surface == "ticket again" {
@@ -138,10 +147,11 @@ impl Actor {
             token,
             ticket,
             connection: None,
+            asks_for_foreign: false,
             taken_back: None,
         };
         self.rights.listening = Some(Instant::now());
-        let request = self.wishes(request);
+        let request = self.wishes(&mut listening, request);
         self.listens_to(&mut listening, request).await;
         // What is asked for from here on stands on the rights of now alone.
         self.rights = Rights::of(self.rights.now.clone());
@@ -153,11 +163,12 @@ impl Actor {
     }
 
     /// Asks for some channels, perhaps, and from somewhere.
-    fn wishes(&mut self, mut request: RequestBuilder) -> RequestBuilder {
+    fn wishes(&mut self, listening: &mut Listening, mut request: RequestBuilder) -> RequestBuilder {
         if self.dice.chance(40) {
             let channels: Vec<String> = (0..=self.dice.below(3))
                 .map(|_| Audience::draw(&mut self.dice).channel())
                 .collect();
+            listening.asks_for_foreign = foreign(&self.rights, &channels.join(",")).is_some();
             request = request.query(&[("channels", channels.join(","))]);
         }
         if self.dice.chance(60)
@@ -176,6 +187,12 @@ impl Actor {
                 .watch
                 .shown(listening.surface, &self.rights, &text, false);
             return;
+        }
+        if listening.asks_for_foreign {
+            self.leak(
+                listening.surface,
+                "a stream that is silent about a channel it asked for",
+            );
         }
         let mut plan = plan(&mut self.dice);
         let (mut chunks, mut parser) = (answer.bytes_stream(), EventStream::new());
