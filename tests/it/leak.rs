@@ -6,7 +6,7 @@
 //! written down once more in [`people`].
 //!
 //! The ring is small, so that half of what is resumed is read from the log: each way of reading has a check of its own.
-//! Faults that were planted in the service, one check left out each, and what found them: [`docs/security.md`].
+//! Faults that were planted in the service, one check left out each, and what found them: `docs/security.md`.
 
 mod actor;
 mod people;
