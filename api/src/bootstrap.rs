@@ -221,6 +221,7 @@ impl Node {
         let sockets = Arc::new(SocketCalls {
             watch: Arc::clone(&abuse.watch),
             recorder: recorder.clone(),
+            observer: Arc::clone(&ports.observer),
             clock: Arc::clone(&ports.clock),
             tokens: Arc::clone(&ports.tokens),
             subscribe: Arc::clone(&subscribe),

@@ -12,14 +12,16 @@ use crate::ports::{Observation, Observer};
 pub struct Panicked(pub &'static str);
 
 /// Waits for work whose panic is to go no further. `what` names it among the metrics.
-pub async fn bounded<T>(
+///
+/// It holds the work once: a connection has such a boundary all its life.
+pub fn bounded<T>(
     observer: &dyn Observer,
     what: &'static str,
     work: impl Future<Output = T>,
-) -> Result<T, Panicked> {
+) -> impl Future<Output = Result<T, Panicked>> {
     // Whoever goes on after a panic begins with a look at what there is, as after a restart.
-    let done = AssertUnwindSafe(work).catch_unwind().await;
-    done.map_err(|_| told(observer, what))
+    let done = AssertUnwindSafe(work).catch_unwind();
+    done.map(move |done| done.map_err(|_| told(observer, what)))
 }
 
 /// Does work whose panic is to go no further. `what` names it among the metrics.

@@ -65,7 +65,8 @@ impl Scene {
     async fn publish(&mut self) -> Answer {
         self.published += 1;
         let title = format!("Aviso {}", self.published);
-        let draft = json!({ "audience": { "users": ["u-0"] }, "type": "sistema.comunicado", "title": title });
+        let draft =
+            json!({ "audience": { "users": ["u-0", "u-1"] }, "type": "sistema.comunicado", "title": title });
         let call = self.client.post(self.url("/v1/notifications"));
         let call = call.bearer_auth(self.setup.issuer.token("back-end", "SERVICE", &[]).unwrap());
         let started = now();
@@ -165,23 +166,29 @@ impl Scene {
     /// Everything that was acknowledged is in the inbox, once.
     async fn nothing_is_lost(&self) {
         let started = now();
-        loop {
-            let call = self.client.get(self.url("/v1/notifications?limit=1000"));
-            let answer = call.bearer_auth(self.token("TECNICO")).send().await.unwrap();
-            if answer.status() == 200 {
-                let page: Value = answer.json().await.unwrap();
-                let items = page["items"].as_array().unwrap();
-                for title in &self.acknowledged {
-                    let found = items
-                        .iter()
-                        .filter(|item| item["notification"]["title"] == **title);
-                    assert_eq!(found.count(), 1, "{title}");
-                }
-                break;
-            }
+        while self.inbox_has_it_all("u-0").await != 200 {
             assert!(started.elapsed() < RECOVERED, "the inbox does not come back");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert!(!self.node.log().unwrap().contains("panicked"));
+    }
+
+    /// Reads somebody's inbox, and returns the answer's status. If it is one, everything that was acknowledged is there.
+    async fn inbox_has_it_all(&self, user: &str) -> u16 {
+        let call = self.client.get(self.url("/v1/notifications?limit=1000"));
+        let token = self.setup.issuer.token(user, "TECNICO", &[]).unwrap();
+        let answer = call.bearer_auth(token).send().await.unwrap();
+        let status = answer.status().as_u16();
+        if status == 200 {
+            let page: Value = answer.json().await.unwrap();
+            let items = page["items"].as_array().unwrap();
+            for title in &self.acknowledged {
+                let found = items
+                    .iter()
+                    .filter(|item| item["notification"]["title"] == **title);
+                assert_eq!(found.count(), 1, "{title}");
+            }
+        }
+        status
     }
 }

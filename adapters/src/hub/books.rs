@@ -1,17 +1,26 @@
 //! The books: who is on the wheel, whose session ends when, and who has left.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use application::ports::TicketId;
+use domain::capability::Principal;
+use domain::ids::{ConnectionId, UserId};
 use domain::stream::CloseReason;
 use domain::time::Timestamp;
 
 use super::Hub;
 use super::beat::Seat;
-use super::connection::{Connection, SESSION};
+use super::connection::{Connection, RIGHTS, SESSION};
 
 /// An ended ticket is remembered for this long after its session's end.
 const ENDED_TICKET_KEPT: Duration = Duration::from_secs(300);
+/// Streams with a ticket that left last: a renewal that was answered reaches its node some milliseconds later.
+const LEFT_MAX: usize = 1_024;
+
+/// Streams that left, with their tickets, the oldest first.
+pub(super) type Left = VecDeque<(ConnectionId, UserId, TicketId)>;
 
 impl Hub {
     /// Takes a connection out of the books; repeating is harmless.
@@ -29,7 +38,42 @@ impl Hub {
         if let Some(at) = session_check {
             self.sessions().remove(&(at, connection.id.serial));
         }
+        if let Some(ticket) = connection.ticket {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            if left.len() >= LEFT_MAX {
+                left.pop_front();
+            }
+            left.push_back((connection.id, connection.user.clone(), ticket));
+        }
         self.registry.leave(&connection.user, connection.id);
+    }
+
+    /// Gives a stream its new rights, and its ticket as well: whoever comes back with it stands on them, even where the
+    /// stream itself has just been cut.
+    pub(super) fn renewed(&self, id: ConnectionId, principal: &Arc<Principal>) {
+        let known = self.connection(id);
+        let known = known.filter(|known| known.user == principal.user);
+        let ticket = match &known {
+            Some(connection) => connection.ticket,
+            None => self.ticket_of_one_that_left(id, &principal.user),
+        };
+        if let Some(ticket) = ticket {
+            self.registry.renew(ticket, Arc::clone(principal));
+        }
+        let Some(connection) = known else { return };
+        connection.state().principal = Arc::clone(principal);
+        self.schedule_session(&connection, self.clock.now());
+        connection.signal(RIGHTS);
+        self.close_if_revoked(&connection);
+    }
+
+    fn ticket_of_one_that_left(&self, id: ConnectionId, user: &UserId) -> Option<TicketId> {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = left
+            .iter()
+            .rev()
+            .find(|(known, of, _)| *known == id && of == user);
+        found.map(|(_, _, ticket)| *ticket)
     }
 
     /// Remembers that a stream was closed for good, before its client can come back.

@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::beat::{Beat, SendTimes, Wheel};
+use self::books::Left;
 use self::connection::{Connection, RIGHTS};
 use self::ring::Ring;
 use self::shard::Shard;
@@ -112,6 +113,7 @@ pub struct Hub {
     beat: RwLock<Option<Arc<Beat>>>,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     sessions: Mutex<BTreeSet<(Timestamp, u64)>>,
+    left: Mutex<Left>,
     replays: Semaphore,
     store_reads: AtomicU64,
     head: AtomicU64,
@@ -143,6 +145,7 @@ impl Hub {
             beat: RwLock::new(None),
             connections: Mutex::new(HashMap::new()),
             sessions: Mutex::new(BTreeSet::new()),
+            left: Mutex::default(),
             replays: Semaphore::new(config.store_replays.max(1)),
             store_reads: AtomicU64::new(0),
             head: AtomicU64::new(0),

@@ -20,7 +20,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
-use super::connection::RIGHTS;
 
 /// The head is read this often: what a lost last doorbell costs in latency, four small reads a second.
 const HEAD_POLL: Duration = Duration::from_millis(250);
@@ -307,19 +306,7 @@ impl Hub {
             Control::Renewed {
                 connection,
                 principal,
-            } => {
-                let known = self
-                    .connection(*connection)
-                    .filter(|known| known.user == principal.user);
-                let Some(connection) = known else { return };
-                connection.state().principal = Arc::clone(principal);
-                if let Some(ticket) = connection.ticket {
-                    self.registry.renew(ticket, Arc::clone(principal));
-                }
-                self.schedule_session(&connection, self.clock.now());
-                connection.signal(RIGHTS);
-                self.close_if_revoked(&connection);
-            }
+            } => self.renewed(*connection, principal),
             Control::Changed { .. } => self.settings_changed(),
         }
     }

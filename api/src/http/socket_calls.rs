@@ -9,7 +9,7 @@ use application::audit::Recorder;
 use application::error::Error;
 use application::inbox::Inbox;
 use application::limits::{Asking, Limited, Limits};
-use application::ports::{Clock, Format, TokenError, Tokens};
+use application::ports::{Clock, Format, Observer, TokenError, Tokens};
 use application::subscribe::{Heartbeat, Renew, StreamRequest, Subscribe, SubscribeError};
 use async_trait::async_trait;
 use domain::abuse::Suspicion;
@@ -49,6 +49,8 @@ pub struct SocketCalls {
     pub watch: Arc<Watch>,
     /// What writes the audit trail.
     pub recorder: Recorder,
+    /// Who counts.
+    pub observer: Arc<dyn Observer>,
     /// When.
     pub clock: Arc<dyn Clock>,
     /// How long before its end a session is warned.
@@ -109,9 +111,10 @@ impl Sockets for Arc<SocketCalls> {
             calls: Arc::clone(self),
             opening,
         });
+        let observer = Arc::clone(&self.observer);
         self.tasks.spawn(async move {
             match upgrade.io.await {
-                Ok(io) => drop(socket::serve(io, identity, door).await),
+                Ok(io) => drop(socket::serve(io, identity, door, &*observer).await),
                 Err(error) => tracing::debug!(%error, "a client left before its socket was open"),
             }
         });

@@ -24,6 +24,8 @@ pub enum CloseCode {
     RateLimited = 4002,
     /// The client stopped answering heartbeats, or stopped reading.
     Unresponsive = 4003,
+    /// A fault of this program ended the connection.
+    Failed = 4004,
     /// The client does not speak `arauto.v1`.
     BadProtocol = 4400,
     /// The token does not count, or no longer.
@@ -42,13 +44,14 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code, smallest first.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ProtocolError,
         Self::InvalidText,
         Self::ShuttingDown,
         Self::Overloaded,
         Self::RateLimited,
         Self::Unresponsive,
+        Self::Failed,
         Self::BadProtocol,
         Self::Unauthorised,
         Self::Forbidden,
@@ -72,6 +75,7 @@ impl CloseCode {
             Self::Overloaded => "overloaded",
             Self::RateLimited => "rate_limited",
             Self::Unresponsive => "unresponsive",
+            Self::Failed => "failed",
             Self::BadProtocol => "bad_protocol",
             Self::Unauthorised => "unauthorised",
             Self::Forbidden => "forbidden",

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use application::boundary::bounded;
+use application::ports::Observer;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -32,13 +34,18 @@ pub enum Ending {
     Closed(CloseCode),
 }
 
-/// Serves one connection from its upgrade to its end. Dropping the future closes the stream.
-pub async fn serve<S>(io: S, identity: Identity, door: Arc<dyn Door>) -> Ending
+/// Serves one connection from its upgrade to its end. Dropping the future closes the stream. What panics meanwhile ends
+/// this connection alone, is counted, and its client is asked to come back.
+pub async fn serve<S>(io: S, identity: Identity, door: Arc<dyn Door>, observer: &dyn Observer) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut link = Link::new(Socket::accept(io, TOKEN_OP_MAX_BYTES).await);
-    let end = converse(&mut link, identity, door).await;
+    let conversation = bounded(observer, "socket", converse(&mut link, identity, door));
+    let end = conversation.await.unwrap_or(End::Close {
+        last: None,
+        code: CloseCode::Failed,
+    });
     // The stream is given up first: what follows waits for the client.
     let Link { socket, .. } = link;
     let (ending, parting) = match end {

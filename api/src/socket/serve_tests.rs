@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, join, simplex};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
-use world::{Client, KERNEL_BYTES, Routes, World, error, error_of, run};
+use world::{Client, KERNEL_BYTES, POISON_FRAME, POISON_SEQUENCE, Routes, World, error, error_of, run};
 
 use super::*;
 
@@ -306,7 +306,7 @@ async fn a_frame_waits_behind_the_answers_to_pings() {
         client.send(ping).await.unwrap();
     }
     let door = Arc::new(Routes(Arc::clone(&world)));
-    let (ending, ()) = tokio::join!(serve(ours, Identity::Known, door), async {
+    let (ending, ()) = tokio::join!(serve(ours, Identity::Known, door, &*world), async {
         // By now the buffers are full of answers.
         world.send("y".repeat(9_000));
         let mut after_pongs = async || loop {
@@ -391,6 +391,29 @@ async fn a_peer_that_never_answers_the_close_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_panic_closes_its_connection_with_a_code_that_lets_the_client_come_back_and_is_counted() {
+    let world = World::new();
+    world.send(POISON_FRAME);
+    let (ending, _) = run(&world, Identity::Known, async |io| {
+        assert_eq!(Client::new(io).await.is_closed().await, 4_004);
+    })
+    .await;
+    assert_eq!(ending, Ending::Closed(CloseCode::Failed));
+    assert!(world.is_closed(), "the stream goes with it");
+
+    let called = World::new();
+    let (ending, _) = run(&called, Identity::Known, async |io| {
+        let mut client = Client::new(io).await;
+        let poison = format!(r#"{{"op":"heartbeat","sequence":{POISON_SEQUENCE}}}"#);
+        client.say(poison).await;
+        assert_eq!(client.is_closed().await, 4_004);
+    })
+    .await;
+    assert_eq!(ending, Ending::Closed(CloseCode::Failed));
+    assert_eq!((world.panics(), called.panics()), (1, 1));
+}
+
+#[tokio::test]
 async fn dropping_the_loop_closes_the_stream_and_the_call_in_flight() {
     let world = World::new();
     world.permits.forget_permits(100);
@@ -398,7 +421,7 @@ async fn dropping_the_loop_closes_the_stream_and_the_call_in_flight() {
     let mut client = Client::new(theirs).await;
     {
         let door = Arc::new(Routes(Arc::clone(&world)));
-        let serving = serve(ours, Identity::Known, door);
+        let serving = serve(ours, Identity::Known, door, &*world);
         tokio::pin!(serving);
         tokio::select! {
             _ = &mut serving => panic!("nothing ends it"),
@@ -418,7 +441,8 @@ async fn dropping_the_loop_closes_the_stream_and_the_call_in_flight() {
 fn an_idle_connection_is_small() {
     let world = World::new();
     let (ours, _theirs) = duplex(1);
-    let serving = serve(ours, Identity::Known, Arc::new(Routes(world)));
+    let door = Arc::new(Routes(Arc::clone(&world)));
+    let serving = serve(ours, Identity::Known, door, &*world);
     let size = size_of_val(&serving);
     assert!(size <= 1_024, "the loop's state has {size} bytes");
 }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use application::ports::{Encoder, Format, Message as Event, Outgoing, Subscription};
+use application::ports::{Encoder, Format, Message as Event, Observation, Observer, Outgoing, Subscription};
 use async_trait::async_trait;
 use domain::ids::{ConnectionId, NodeId, NotificationId};
 use domain::state::Mark;
@@ -33,7 +33,13 @@ pub(super) struct World {
     pub(super) permits: Semaphore,
     pub(super) pulled: Arc<AtomicUsize>,
     closed: Arc<AtomicBool>,
+    panics: AtomicUsize,
 }
+
+/// A frame that the stream panics at.
+pub(super) const POISON_FRAME: &[u8] = b"POISON";
+/// A heartbeat that the session panics at.
+pub(super) const POISON_SEQUENCE: u64 = 13;
 
 struct Stream {
     frames: mpsc::UnboundedReceiver<Outgoing>,
@@ -62,6 +68,7 @@ impl World {
             permits: Semaphore::new(100),
             pulled,
             closed,
+            panics: AtomicUsize::new(0),
         })
     }
 
@@ -84,10 +91,21 @@ impl World {
         self.closed.load(Ordering::SeqCst)
     }
 
+    pub(super) fn panics(&self) -> usize {
+        self.panics.load(Ordering::SeqCst)
+    }
+
     pub(super) async fn called(&self, call: String) -> Result<(), Problem> {
         self.permits.acquire().await.unwrap().forget();
         self.calls.lock().unwrap().push(call);
         Ok(())
+    }
+}
+
+impl Observer for World {
+    fn saw(&self, observation: &Observation) {
+        assert_eq!(*observation, Observation::Panicked("socket"));
+        self.panics.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -102,6 +120,7 @@ impl Subscription for Stream {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Outgoing>> {
         self.frames.poll_recv(context).map(|outgoing| {
             self.pulled.fetch_add(1, Ordering::SeqCst);
+            assert_ne!(outgoing, Some(Outgoing::Frame(Bytes::from_static(POISON_FRAME))));
             outgoing.filter(|outgoing| *outgoing != Outgoing::Frame(Bytes::from_static(b"END")))
         })
     }
@@ -141,6 +160,7 @@ impl Door for Routes {
 #[async_trait]
 impl Session for Routes {
     async fn heartbeat(&self, sequence: u64) -> Result<(), Problem> {
+        assert_ne!(sequence, POISON_SEQUENCE);
         self.0.called(format!("heartbeat {sequence}")).await
     }
 
@@ -203,7 +223,7 @@ pub(super) async fn run<F: Future>(
     let door = Arc::new(Routes(Arc::clone(world)));
     let began = Instant::now();
     let serving = async {
-        let ending = serve(ours, identity, door).await;
+        let ending = serve(ours, identity, door, &**world).await;
         (ending, began.elapsed().as_secs())
     };
     tokio::join!(serving, client(theirs)).0

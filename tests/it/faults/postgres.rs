@@ -117,9 +117,12 @@ async fn postgres_read_only() {
         keeper.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     };
     set("on").await;
+    // Somebody who has never asked, and of whom nothing can be noted, has what was sent to them.
+    assert_eq!(scene.inbox_has_it_all("u-1").await, 200);
     scene.refused_at_once("postgres read-only").await;
-    // It answers, and the node is ready. Pages of the inbox are refused, though: they note whose they are.
+    // It answers, and the node is ready.
     assert_eq!(scene.node.status("/health/ready"), Some(200));
+    assert_eq!(scene.inbox_has_it_all("u-0").await, 200);
     scene.stream_opens().await;
     assert_ne!(scene.breaker("postgres-writes").await, "closed");
     assert_eq!(scene.breaker("postgres").await, "closed");

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use application::ports::{Clock as _, Registry as _, Spent};
+use application::ports::{Clock as _, Registry as _, Spent, Store as _};
 use application::subscribe::StreamRequest;
+use domain::event::Control;
 use domain::revocation::{Revocation, RevocationId, Revocations, Target};
 use domain::rollout::Why;
 use domain::stream::Resume;
@@ -70,4 +71,28 @@ async fn a_renewal_on_its_way_saves_no_stream() {
     node.settle().await;
     let taken = stream.take();
     assert!(ended(&taken), "{taken:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_finds_its_stream_cut_still_counts_for_whoever_comes_back_with_the_ticket() {
+    let node = node().await;
+    let with_ticket = StreamRequest {
+        ticket: Some(9),
+        ..request(Resume::Live)
+    };
+    node.registry.spend(9, Duration::from_secs(600)).await.unwrap();
+    let stream = Stream::open_with(&node, person("u-1", &["old"]), with_ticket).await;
+    let connection = stream.id();
+    drop(stream);
+    for user in ["u-1", "u-2"] {
+        let principal = Arc::new(person(user, &[]));
+        let renewed = Control::Renewed {
+            connection,
+            principal,
+        };
+        node.store.control(renewed).await.unwrap();
+    }
+    node.settle().await;
+    let renewed = node.registry.renewed(9).await.unwrap().unwrap();
+    assert_eq!(*renewed, person("u-1", &[]), "and nobody else's counts");
 }

@@ -3,8 +3,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tests::token::Issuer;
@@ -55,8 +53,13 @@ impl Actor {
     }
 
     pub(super) fn ask(&mut self, method: Method, path: &str) -> RequestBuilder {
+        let token = self.token();
+        self.ask_with(&token, method, path)
+    }
+
+    pub(super) fn ask_with(&mut self, token: &str, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}{path}", self.door());
-        self.stage.http.request(method, url).bearer_auth(self.token())
+        self.stage.http.request(method, url).bearer_auth(token)
     }
 
     /// Asks, and has whatever comes looked at.
@@ -75,7 +78,7 @@ impl Actor {
         }
     }
 
-    fn leak(&self, surface: &str, what: &str) {
+    pub(super) fn leak(&self, surface: &str, what: &str) {
         self.stage.watch.leak(surface, &self.rights, what, "");
     }
 
@@ -85,14 +88,14 @@ impl Actor {
         (!found.is_empty()).then(|| found[self.dice.below(found.len())].clone())
     }
 
-    fn a_notification(&mut self) -> Option<(String, Audience)> {
+    pub(super) fn a_notification(&mut self) -> Option<(String, Audience)> {
         let (stage, dice) = (Arc::clone(&self.stage), &mut self.dice);
         stage.watch.one(|count| dice.below(count))
     }
 
     /// Does one thing.
     pub(super) async fn act(&mut self) {
-        match self.dice.below(18) {
+        match self.dice.below(20) {
             0..3 => self.listens().await,
             3..5 => self.listens_by_ticket().await,
             5..7 => self.talks().await,
@@ -103,6 +106,8 @@ impl Actor {
             14 => self.retracts().await,
             15 => self.reaches_into_a_connection().await,
             16 => self.steals_a_ticket().await,
+            17 => self.asks_where_to_listen().await,
+            18 => self.pries().await,
             _ => {
                 self.publishes().await;
                 self.rights = Rights::of(self.rights.now.changed(&mut self.dice));
@@ -172,14 +177,19 @@ impl Actor {
             return;
         }
         let jwt = answer.text().await.unwrap();
-        let claims = jwt.split('.').nth(1).unwrap();
-        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        let claims = super::revoked::claims(&jwt);
         let capability = claims["x-ably-capability"].as_str().unwrap();
         self.stage.watch.shown("ably", &self.rights, capability, true);
         let given: std::collections::BTreeMap<String, Vec<String>> =
             serde_json::from_str(capability).unwrap();
         let fine = |(channel, operations): (&String, &Vec<String>)| {
-            Audience::of(channel).is_some() && operations.iter().all(|o| o == "subscribe" || o == "history")
+            Audience::of(channel).is_some_and(|audience| {
+                operations.iter().all(|operation| match operation.as_str() {
+                    "subscribe" => self.rights.now.may_see(&audience),
+                    "history" => self.rights.now.may_look_back(&audience),
+                    _ => false,
+                })
+            })
         };
         if given.is_empty() || !given.iter().all(fine) || claims["x-ably-clientId"] != self.rights.now.user {
             self.leak("ably", capability);
@@ -191,6 +201,38 @@ impl Actor {
         let published = publish(&self.stage, &self.token(), audience.clone(), &mut self.dice).await;
         if published && !self.rights.now.may_publish(&audience) {
             self.leak("publish", &format!("{audience:?}"));
+        }
+    }
+
+    async fn asks_where_to_listen(&mut self) {
+        let mut request = self.ask(Method::GET, "/v1/transport");
+        if let Some(cursor) = self.a_cursor() {
+            request = request.query(&[("after", cursor)]);
+        }
+        self.shown("transport", request).await;
+    }
+
+    /// Looks at what is for administrators, and for auditors.
+    async fn pries(&mut self) {
+        let other = super::people::PEOPLE[self.dice.below(super::people::PEOPLE.len())];
+        let Some((id, _)) = self.a_notification() else {
+            return;
+        };
+        let explain = format!("/v1/admin/explain?user={other}&notification={id}");
+        let (paths, role) = (
+            [
+                explain.as_str(),
+                "/v1/admin/connections",
+                "/v1/admin/revocations",
+                "/v1/admin/audit",
+            ],
+            self.rights.now.role,
+        );
+        let path = paths[self.dice.below(paths.len())];
+        let status = self.ask(Method::GET, path).send().await.unwrap().status();
+        let may = role == "ADMIN" || role == "AUDITOR" && path.ends_with("audit");
+        if status.is_success() && !may {
+            self.leak("admin", path);
         }
     }
 
@@ -247,7 +289,8 @@ impl Actor {
             request = request.header("cookie", cookie);
         }
         let status = request.send().await.unwrap().status().as_u16();
-        if status != 401 {
+        // One whose stream was closed for good ends an `EventSource`.
+        if !matches!(status, 204 | 401) {
             self.leak("ticket", &format!("the stream of {whose}: {status}"));
         }
     }

@@ -23,7 +23,18 @@ pub(super) const PEOPLE: [&str; 12] = [
     "u_1",
     "-",
 ];
-pub(super) const ROLES: [&str; 8] = [
+/// A role that is not built in: as TECNICO, but on no channel except its own may it look back.
+pub(super) const LIVE_ONLY: &str = "VISITANTE";
+/// What is added to the built-in matrix for it.
+pub(super) const LIVE_ONLY_RIGHTS: &str = r#"
+[roles.VISITANTE]
+[roles.VISITANTE.channels]
+"private:user:{self}:notifications" = ["subscribe", "history"]
+"private:unit:{own}:notifications" = ["subscribe"]
+"private:benefit:{own}:notifications" = ["subscribe"]
+"system:notifications" = ["subscribe"]
+"#;
+pub(super) const ROLES: [&str; 9] = [
     "CIDADAO",
     "TECNICO",
     "ASSISTENTE_SOCIAL",
@@ -32,6 +43,7 @@ pub(super) const ROLES: [&str; 8] = [
     "ADMIN",
     "AUDITOR",
     "SERVICE",
+    LIVE_ONLY,
 ];
 
 /// What a token says of somebody.
@@ -85,7 +97,7 @@ impl Claims {
     fn staff(&self) -> bool {
         matches!(
             self.role,
-            "TECNICO" | "ASSISTENTE_SOCIAL" | "COORDENADOR" | "GESTOR" | "ADMIN"
+            "TECNICO" | "ASSISTENTE_SOCIAL" | "COORDENADOR" | "GESTOR" | "ADMIN" | LIVE_ONLY
         )
     }
 
@@ -102,9 +114,14 @@ impl Claims {
         }
     }
 
-    /// Whether their own inbox and default stream hold it: without what only a wildcard gives.
+    /// Whether they may see it as well when they were not there as it came.
+    pub(super) fn may_look_back(&self, audience: &Audience) -> bool {
+        self.may_see(audience) && (self.role != LIVE_ONLY || matches!(audience, Audience::Users(_)))
+    }
+
+    /// Whether their own inbox holds it: without what only a wildcard gives.
     pub(super) fn carries(&self, audience: &Audience) -> bool {
-        self.may_see(audience)
+        self.may_look_back(audience)
             && match audience {
                 Audience::Unit(unit) => self.units.contains(unit),
                 Audience::Benefit(benefit) => self.benefits.contains(benefit),

@@ -5,14 +5,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::people::{Audience, Claims};
+
+/// Whoever may not look back joins where their node's log ends, and that may lag behind another's this long.
+const LAG: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone)]
 struct Told {
     audience: Audience,
     /// Its id, when it is known.
     id: Option<String>,
+    /// When it was known to be published.
+    settled: Option<Instant>,
 }
 
 /// What was published, and what went wrong.
@@ -29,6 +37,8 @@ pub(super) struct Rights {
     pub(super) now: Claims,
     /// What they were until then, and the first notification that was begun afterwards.
     pub(super) before: Option<(Claims, usize)>,
+    /// Since when they listen; `None` for what shows the past alone.
+    pub(super) listening: Option<Instant>,
 }
 
 impl Rights {
@@ -36,12 +46,19 @@ impl Rights {
         Self {
             now: claims,
             before: None,
+            listening: None,
         }
     }
 
-    fn give(&self, audience: &Audience, number: usize) -> bool {
+    fn give(&self, told: &Told, number: usize) -> bool {
+        let came_meanwhile = self
+            .listening
+            .is_some_and(|since| told.settled.is_none_or(|settled| settled + LAG > since));
+        let by = |claims: &Claims| {
+            claims.may_look_back(&told.audience) || came_meanwhile && claims.may_see(&told.audience)
+        };
         let until = self.before.as_ref().filter(|(_, from)| number < *from);
-        self.now.may_see(audience) || until.is_some_and(|(before, _)| before.may_see(audience))
+        by(&self.now) || until.is_some_and(|(before, _)| by(before))
     }
 
     fn give_channel(&self, audience: &Audience) -> bool {
@@ -54,12 +71,18 @@ impl Watch {
     /// Begins a notification, and returns its number. Its title holds the mark from before it is sent.
     pub(super) fn begins(&self, audience: Audience) -> usize {
         let mut told = self.told.lock().unwrap();
-        told.push(Told { audience, id: None });
+        told.push(Told {
+            audience,
+            id: None,
+            settled: None,
+        });
         told.len() - 1
     }
 
     pub(super) fn is(&self, number: usize, id: String) {
-        self.told.lock().unwrap()[number].id = Some(id);
+        let told = &mut self.told.lock().unwrap()[number];
+        told.id = Some(id);
+        told.settled = Some(Instant::now());
     }
 
     pub(super) fn next(&self) -> usize {
@@ -83,18 +106,14 @@ impl Watch {
             let Some(one) = mark.0.parse().ok().and_then(|n: usize| Some((n, told.get(n)?))) else {
                 continue;
             };
-            *self.seen.lock().unwrap().entry(surface).or_default() += 1;
-            if !rights.give(&one.1.audience, one.0) {
+            self.did(surface);
+            if !rights.give(one.1, one.0) {
                 self.leak(surface, rights, &format!("{:?}", one.1.audience), text);
             }
         }
         drop(told);
-        if success {
-            for channel in channels(text) {
-                if !Audience::of(&channel).is_some_and(|audience| rights.give_channel(&audience)) {
-                    self.leak(surface, rights, &channel, text);
-                }
-            }
+        if success && let Some(channel) = foreign(rights, text) {
+            self.leak(surface, rights, &channel, text);
         }
     }
 
@@ -105,14 +124,26 @@ impl Watch {
         self.leaks.lock().unwrap().push(said);
     }
 
+    /// Somebody did something that the test is about.
+    pub(super) fn did(&self, what: &'static str) {
+        *self.seen.lock().unwrap().entry(what).or_default() += 1;
+    }
+
     pub(super) fn leaks(&self) -> Vec<String> {
         self.leaks.lock().unwrap().clone()
     }
 
-    /// How many notifications were seen, by where.
+    /// How many notifications were seen, by where, and how often what was done.
     pub(super) fn seen(&self) -> BTreeMap<&'static str, usize> {
         self.seen.lock().unwrap().clone()
     }
+}
+
+/// The first channel in a text that is not theirs.
+pub(super) fn foreign(rights: &Rights, text: &str) -> Option<String> {
+    let theirs =
+        |channel: &String| Audience::of(channel).is_some_and(|audience| rights.give_channel(&audience));
+    channels(text).into_iter().find(|channel| !theirs(channel))
 }
 
 /// The names of channels in a text.

@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 
 use super::super::connect::Failure;
 use super::log::{BEGIN_SNAPSHOT, END_SNAPSHOT, all, cursor};
-use super::person::{MEET, Person, STANDING};
+use super::person::{MEET, Person, STANDING, met_or_read_only};
 use super::rows::{self, NOTIFICATION, channel, moment, place, position, texts, timestamp};
 
 const PAGE: &str = include_str!("page.sql");
@@ -91,7 +91,7 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// Meets the person and begins the snapshot.
+    /// Meets the person, where the database takes that, and begins the snapshot.
     async fn begin(&self) -> Result<Person, Failure> {
         let meet = self.client.prepare_cached(MEET).await?;
         let standing = self.client.prepare_cached(STANDING).await?;
@@ -102,7 +102,7 @@ impl Desk<'_> {
             self.client.query_one(&standing, &[&user]),
         )
         .await;
-        known?;
+        met_or_read_only(known)?;
         begun?;
         Person::read(&row?, self.reader, self.archive_read_after)
     }

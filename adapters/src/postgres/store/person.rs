@@ -8,7 +8,8 @@ use domain::channel::Channel;
 use domain::ids::UserId;
 use domain::standing::{Outlook, Standing, Watermark};
 use domain::time::Timestamp;
-use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Error, Row};
 
 use super::super::connect::Failure;
 use super::rows::{moment, place, position, texts, timestamp};
@@ -19,11 +20,16 @@ INSERT INTO people (user_id, first_seen, first_seen_at)
 SELECT $1, coalesce((SELECT max(position) FROM events), 0), store_now()
 ON CONFLICT (user_id) DO NOTHING";
 
-/// Reads where a person stands, and the present.
+/// Reads where a person stands, and the present. Whom nobody could remember stands where they would if they came now.
 pub(super) const STANDING: &str = "
-SELECT first_seen, first_seen_at, read_positions, read_moments, store_now() AS now
-FROM people
-WHERE user_id = $1";
+SELECT
+    coalesce(p.first_seen, (SELECT max(position) FROM events), 0) AS first_seen,
+    coalesce(p.first_seen_at, store_now()) AS first_seen_at,
+    coalesce(p.read_positions, '{}') AS read_positions,
+    coalesce(p.read_moments, '{}') AS read_moments,
+    store_now() AS now
+FROM (VALUES (1)) AS one
+LEFT JOIN people p ON p.user_id = $1";
 
 /// The same, and nobody else marks for this person until the transaction is over.
 pub(super) const STANDING_HELD: &str = "
@@ -41,6 +47,19 @@ pub(super) async fn meet(client: &ClientWrapper, user: &UserId) -> Result<(), Fa
     let statement = client.prepare_cached(MEET).await?;
     client.execute(&statement, &[&user.as_str()]).await?;
     Ok(())
+}
+
+/// Lets a database that takes nothing pass: one that has become a standby, or whose disk is full, answers every question,
+/// and whoever is not remembered now is at their next visit.
+pub(super) fn met_or_read_only(met: Result<u64, Error>) -> Result<(), Error> {
+    const TAKES_NOTHING: [&SqlState; 2] = [&SqlState::READ_ONLY_SQL_TRANSACTION, &SqlState::DISK_FULL];
+    match met {
+        Err(error) if error.code().is_some_and(|code| TAKES_NOTHING.contains(&code)) => {
+            tracing::debug!(%error, "a person is remembered at another visit");
+            Ok(())
+        }
+        met => met.map(drop),
+    }
 }
 
 /// A reader with what decides how they see things.
