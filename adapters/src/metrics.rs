@@ -227,6 +227,7 @@ impl Observer for Metrics {
             Observation::Fallback(reason) => count(&self.ably.fallbacks, reason),
             Observation::Probed { outcome, took } => self.ably.standing.probed(outcome, took),
             Observation::AblyHealth(health) => self.ably.standing.is(health),
+            Observation::AblyHost(host) => self.ably.standing.asks(host),
             Observation::AblyRefused(code) => self.ably.standing.refused(code),
             Observation::AblyChannels { class, count } => {
                 set(&self.ably.standing.channels, class, signed(wide(count)));

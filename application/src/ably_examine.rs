@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::ably_health::{AblyHealth, LastProbe, LastPublish};
 use crate::ably_use::{AblyReport, AblyUse};
-use crate::ports::{Backlog, Clock, Echo, Observation, Observer, Outbox, StoreError, Transport};
+use crate::ports::{Backlog, Clock, Echo, Host, Observation, Observer, Outbox, StoreError, Transport};
 
 /// Whoever asks for health does not wait longer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub struct AblyExamined {
     pub health: Health,
     /// How long `GET /time` took, within the last ten seconds; `None` where it was not answered, or nobody may ask.
     pub time: Option<Duration>,
+    /// Which host this node asks first.
+    pub host: Host,
     /// What becomes of the next publish.
     pub breaker: BreakerState,
     /// The last probe of this node.
@@ -81,6 +83,7 @@ impl ExamineAbly {
         AblyExamined {
             health,
             time,
+            host: self.transport.host(),
             breaker: self.transport.breaker(),
             probe: self.health.last_probe(),
             publish: self.health.last_publish(),
@@ -101,6 +104,8 @@ impl ExamineAbly {
             });
         }
         self.observer.saw(&Observation::AblyHolders(report.holders));
+        self.observer
+            .saw(&Observation::AblyHost(self.transport.host().as_str()));
         let month = report.cost.per_month(report.within);
         for (of, micros) in [
             ("messages", month.messages),

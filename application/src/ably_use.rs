@@ -16,7 +16,7 @@ use domain::outbox::Outcome;
 use domain::transport::Transport as Kind;
 
 use crate::ably_health::AblyHealth;
-use crate::ports::{Clock, Observation, Observer, Parcel, Transport};
+use crate::ports::{Clock, Host, Observation, Observer, Parcel, Transport};
 
 /// A channel that nothing was published to for this long is not in use.
 const CHANNEL_WINDOW: Duration = Duration::from_secs(5 * 60);
@@ -170,6 +170,10 @@ impl Transport for Booked {
 
     fn breaker(&self) -> BreakerState {
         self.inner.breaker()
+    }
+
+    fn host(&self) -> Host {
+        self.inner.host()
     }
 
     async fn deliver(&self, batch: &[Parcel]) -> Vec<Outcome> {

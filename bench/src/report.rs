@@ -69,6 +69,12 @@ impl Line {
         self
     }
 
+    /// Whether the goal was reached.
+    #[cfg(test)]
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
     fn cells(&self) -> [String; 6] {
         let or_dash = |cell: &Option<String>| cell.clone().unwrap_or_else(|| "–".to_owned());
         [

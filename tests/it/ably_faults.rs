@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domain::cursor::Cursor;
-use futures_util::future::join_all;
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::future::{join_all, try_join_all};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::follower::{self, Follower, Story};
@@ -355,8 +354,7 @@ async fn two_hundred_followers_in_one_process_are_moved_together() {
             .unwrap();
         Follower::open(&follow, token)
     });
-    // A few at a time: what a crowd does that comes at once is the overload test's question.
-    let crowd: Vec<Follower> = stream::iter(opening).buffered(10).try_collect().await.unwrap();
+    let crowd: Vec<Follower> = try_join_all(opening).await.unwrap();
     let all = |what: &'static str, wanted: fn(&Story, usize) -> bool, count: usize| {
         let waiting = crowd
             .iter()

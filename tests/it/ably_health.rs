@@ -100,7 +100,11 @@ async fn an_ably_that_accepts_and_does_not_deliver_is_down_and_one_that_delivers
         details["probe"]["took_ms"].is_u64() && details["time_ms"].is_u64(),
         "{details}"
     );
-    assert_eq!(details["breaker"], "closed");
+    assert_eq!(
+        (&details["breaker"], &details["host"]),
+        (&json!("closed"), &json!("primary"))
+    );
+    assert!(site.metric("arauto_ably_host{host=\"primary\"} 1").await);
 
     site.ably.faults().add(Rule::from(Fault::Swallow));
     let (code, body) = site.until("down").await;
@@ -148,6 +152,7 @@ async fn details_are_for_administrators_and_what_is_used_is_counted() {
         let stats = (Method::GET, "/v1/admin/stats", Value::Null);
         let (code, stats) = site.call("ADMIN", stats).await;
         assert_eq!(code, 200);
+        assert_eq!(stats["node"].as_str().map(str::len), Some(8), "{stats}");
         let ably = &stats["ably"];
         if ably["published"] == 1 {
             assert_eq!(

@@ -7,6 +7,7 @@
 )]
 
 mod ably_admin;
+mod ably_crowd;
 mod ably_delivery;
 mod ably_faults;
 mod ably_guard;

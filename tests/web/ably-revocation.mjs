@@ -34,6 +34,9 @@ async function revoke(body) {
   return revoked.body;
 }
 
+/** The id of a bearer token, which names its session. */
+const idOf = (bearer) => JSON.parse(Buffer.from(bearer.split('.')[1], 'base64url')).jti;
+
 /** Waits until the next second of the clock: a token of this one would count as issued before. */
 const nextSecond = () => new Promise((done) => setTimeout(done, 1_000 - (Date.now() % 1_000) + 20));
 
@@ -68,6 +71,31 @@ async function whoeverSignsInAgainComesBack() {
   });
 }
 
+async function whoseDeviceIsTakenBackKeepsTheOthers() {
+  const caio = somebody('caio');
+  const [lost, kept] = [await token(caio), await token(caio)];
+  await connected(kept, async ({ client: other, states: unmoved }) => {
+    await connected(lost, async ({ client, states }) => {
+      await client.channels.get(`private:user:${caio}:notifications`).attach();
+      const before = unmoved.length;
+      await nextSecond();
+      await revoke({ token_id: idOf(lost) });
+      await until(() => `failed, saw ${states}`, () => client.connection.state === 'failed');
+      // Ably says that the token was revoked, and our address that there is no other one.
+      ok(states.some((state) => state.includes('40141')), states.join());
+      strictEqual((await call('GET', '/v1/ably/token', { token: lost })).status, 403);
+      const seen = states.length;
+      await new Promise((done) => setTimeout(done, 600));
+      deepStrictEqual(states.slice(seen), [], 'it tried again');
+      // Another login has another id, even within the same second.
+      await client.auth.authorize(null, { authUrl, authHeaders: headers(await token(caio)) });
+      await until(() => `connected again, saw ${states}`, () => client.connection.state === 'connected');
+      await client.channels.get(`private:user:${caio}:notifications`).attach();
+      deepStrictEqual([other.connection.state, unmoved.slice(before)], ['connected', []]);
+    });
+  });
+}
+
 async function othersAreNotConcerned() {
   await connected(await token(somebody('eva')), async ({ client, states }) => {
     const seen = states.length;
@@ -80,5 +108,6 @@ async function othersAreNotConcerned() {
 await run([
   ['whoever_is_shut_out_stays_out', whoeverIsShutOutStaysOut],
   ['whoever_signs_in_again_comes_back', whoeverSignsInAgainComesBack],
+  ['whose_device_is_taken_back_keeps_the_others', whoseDeviceIsTakenBackKeepsTheOthers],
   ['others_are_not_concerned', othersAreNotConcerned],
 ]);

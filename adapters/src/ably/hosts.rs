@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use application::ports::Entropy;
+use application::ports::{Entropy, Host};
 
 /// After the first host at most three others are tried (`RSC15a`, `httpMaxRetryCount`).
 const FALLBACKS_TRIED: usize = 3;
@@ -65,10 +65,21 @@ impl Hosts {
         &self.primary
     }
 
+    /// Says which host is asked first.
+    pub(super) fn first(&self, now: Duration) -> Host {
+        self.remembered(now).map_or(Host::Primary, |_| Host::Fallback)
+    }
+
+    /// The fallback that served last, as long as it is asked first for that.
+    fn remembered(&self, now: Duration) -> Option<String> {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let served = served.as_ref().filter(|(_, until)| now < *until);
+        served.map(|(host, _)| host.clone())
+    }
+
     /// Lists the hosts to try in turn: the fallback that served last, then the primary, then others at random.
     pub(super) fn in_turn(&self, now: Duration, entropy: &dyn Entropy) -> Vec<String> {
-        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let served = served.filter(|(_, until)| now < *until).map(|(host, _)| host);
+        let served = self.remembered(now);
         let mut others = self.fallbacks.clone();
         shuffle(&mut others, entropy);
         others.retain(|host| Some(host) != served.as_ref());
@@ -157,6 +168,8 @@ mod tests {
         hosts.served(&fallback, at(300));
         let turn = hosts.in_turn(at(599), &entropy);
         assert_eq!(turn[..2], [fallback.clone(), hosts.primary.clone()]);
+        assert_eq!(hosts.first(at(599)), Host::Fallback);
+        assert_eq!(hosts.first(at(600)), Host::Primary);
         assert_eq!(turn.iter().filter(|host| **host == fallback).count(), 1);
         assert_eq!(
             hosts.in_turn(at(600), &entropy)[0],

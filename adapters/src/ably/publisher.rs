@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use application::ports::{Clock, Entropy, Parcel, Transport};
+use application::ports::{Clock, Entropy, Host, Parcel, Transport};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -301,6 +301,10 @@ fn requests<'a, 'b>(parcels: &'a [(String, &'b Parcel)]) -> Vec<&'a [(String, &'
 impl Transport for Publisher {
     fn kind(&self) -> Kind {
         Kind::Ably
+    }
+
+    fn host(&self) -> Host {
+        self.hosts.first(self.clock.uptime())
     }
 
     async fn deliver(&self, batch: &[Parcel]) -> Vec<Outcome> {

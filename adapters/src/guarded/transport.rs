@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use application::ports::{Parcel, Transport};
+use application::ports::{Host, Parcel, Transport};
 use async_trait::async_trait;
 use domain::breaker::{BreakerState, CallOutcome, Refused};
 use domain::outbox::Outcome;
@@ -31,6 +31,10 @@ impl Transport for GuardedTransport {
 
     fn breaker(&self) -> BreakerState {
         self.answers.state()
+    }
+
+    fn host(&self) -> Host {
+        self.inner.host()
     }
 
     async fn deliver(&self, batch: &[Parcel]) -> Vec<Outcome> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use application::ports::Host;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -12,6 +13,7 @@ pub(super) struct Standing {
     probes: IntCounterVec,
     probe_duration: Histogram,
     health: IntGaugeVec,
+    host: IntGaugeVec,
     refused: IntCounterVec,
     pub(super) channels: IntGaugeVec,
     pub(super) holders: IntGauge,
@@ -56,6 +58,16 @@ impl Standing {
                 IntGaugeVec::new(
                     Opts::new("arauto_ably_health", "1 for how Ably is, as probes find it."),
                     &["health"],
+                ),
+            )?,
+            host: registered(
+                r,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "arauto_ably_host",
+                        "1 for the host of Ably that is asked first, the primary or a fallback.",
+                    ),
+                    &["host"],
                 ),
             )?,
             refused: counters(
@@ -119,6 +131,12 @@ impl Standing {
     pub(super) fn is(&self, health: &str) {
         for known in HEALTHS {
             set(&self.health, known, (known == health).into());
+        }
+    }
+
+    pub(super) fn asks(&self, host: &str) {
+        for known in Host::ALL.map(Host::as_str) {
+            set(&self.host, known, (known == host).into());
         }
     }
 

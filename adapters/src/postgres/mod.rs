@@ -6,6 +6,7 @@
 mod audit;
 mod bus;
 mod connect;
+mod crowd;
 mod epoch;
 mod migrate;
 mod moment;

@@ -1,5 +1,6 @@
 //! Deliveries in the database: what became of each event over a pushed transport.
 
+mod columns;
 mod statements;
 
 use std::collections::HashSet;
@@ -11,36 +12,36 @@ use deadpool_postgres::{ClientWrapper, Object, Pool};
 use domain::capability::Role;
 use domain::channel::Channel;
 use domain::cursor::{Cursor, Epoch, Position};
-use domain::ids::{UnitId, UserId};
-use domain::outbox::{Delivery, Status};
+use domain::ids::UserId;
+use domain::outbox::Delivery;
 use futures_util::future::try_join;
 use tokio_postgres::Row;
 
+use self::columns::{Columns, Holders, place};
 use self::statements::{
     ADD, BACKLOG, BEGIN_AT, DEAD_ONES, FIND, FORGET, HEADS, HOLD, HOLDERS, MOVE_ON, NOW, PLANNED,
     SWEEP_HOLDERS, UPDATE,
 };
 use super::connect::{ConnectError, Database, Failure, Purpose};
-use super::moment::{moment, timestamp};
-use crate::record::{DeliveryRecord, Unreadable, from_text, to_text};
+use super::crowd::Crowd;
+use super::moment::timestamp;
+use crate::record::{DeliveryRecord, Unreadable, from_text};
 
 const PURPOSE: Purpose = Purpose {
     name: "arauto-deliveries",
     statement: Duration::from_secs(2),
 };
 
-/// Planning, sending and questions at once.
-const CONNECTIONS: usize = 3;
+/// Planning, sending, what people ask and who holds a token at once.
+const CONNECTIONS: usize = 4;
 /// Tokens that ended are forgotten with each new one, a few at a time.
-const HOLDERS_SWEPT: i64 = 10;
-
-const OPEN: i16 = 1;
-const ENDED: i16 = 2;
-const DEAD: i16 = 3;
+const HOLDERS_SWEPT: usize = 10;
 
 /// What became of each event over a pushed transport, for all nodes of a database.
 pub struct PgOutbox {
     pool: Pool,
+    finding: Crowd<Vec<Position>, DeliveryPage>,
+    holding: Crowd<TokenHolder, ()>,
 }
 
 impl PgOutbox {
@@ -48,6 +49,8 @@ impl PgOutbox {
     pub fn open(database: &Database) -> Result<Self, ConnectError> {
         Ok(Self {
             pool: database.by_index().pool(PURPOSE, CONNECTIONS)?,
+            finding: Crowd::default(),
+            holding: Crowd::default(),
         })
     }
 
@@ -63,37 +66,52 @@ impl PgOutbox {
         }
         Ok(answer?)
     }
-}
 
-/// Rows as columns.
-#[derive(Default)]
-struct Columns {
-    positions: Vec<i64>,
-    epochs: Vec<i64>,
-    channels: Vec<String>,
-    standings: Vec<i16>,
-    since: Vec<SystemTime>,
-    records: Vec<String>,
-    versions: Vec<i32>,
-}
-
-impl Columns {
-    fn push(&mut self, cursor: Cursor, channel: &Channel, delivery: &Delivery, version: u32) {
-        self.positions.push(cursor.position.0.cast_signed());
-        self.epochs.push(cursor.epoch.0.cast_signed());
-        self.channels.push(channel.to_string());
-        self.standings.push(standing(delivery));
-        self.since.push(moment(delivery.since));
-        self.records.push(to_text(&DeliveryRecord::from(delivery)));
-        self.versions.push(i32::try_from(version).unwrap_or(i32::MAX));
+    /// Finds what several want to know, each event once, and gives each their own.
+    async fn find_for(&self, wanted: Vec<Vec<Position>>) -> Result<Vec<DeliveryPage>, StoreError> {
+        let mut positions: Vec<i64> = wanted.iter().flatten().map(|position| place(*position)).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        let found = self.ask(async |client| {
+            let find = client.prepare_cached(FIND).await?;
+            let now = client.prepare_cached(NOW).await?;
+            let (rows, now) =
+                try_join(client.query(&find, &[&positions]), client.query_one(&now, &[])).await?;
+            page(&rows, &now)
+        });
+        let DeliveryPage { rows, now } = found.await?;
+        let of = |wanted: Vec<Position>| {
+            let wanted: HashSet<Position> = wanted.into_iter().collect();
+            let own = rows.iter().filter(|row| wanted.contains(&row.cursor.position));
+            DeliveryPage {
+                rows: own.cloned().collect(),
+                now,
+            }
+        };
+        Ok(wanted.into_iter().map(of).collect())
     }
-}
 
-const fn standing(delivery: &Delivery) -> i16 {
-    match delivery.status {
-        Status::Pending | Status::Leased { .. } | Status::RetryAt(_) => OPEN,
-        Status::Done | Status::Suppressed(_) | Status::Withdrawn { .. } => ENDED,
-        Status::Dead(_) => DEAD,
+    /// Remembers several people in one commit.
+    async fn hold_all(&self, holders: Vec<TokenHolder>) -> Result<Vec<()>, StoreError> {
+        let columns = Holders::of(&holders);
+        let swept = i64::try_from(holders.len().saturating_mul(HOLDERS_SWEPT)).unwrap_or(i64::MAX);
+        self.ask(async |client| {
+            let hold = client.prepare_cached(HOLD).await?;
+            let sweep = client.prepare_cached(SWEEP_HOLDERS).await?;
+            let Holders {
+                users,
+                units,
+                roles,
+                until,
+            } = &columns;
+            try_join(
+                client.execute(&hold, &[users, units, roles, until]),
+                client.execute(&sweep, &[&swept]),
+            )
+            .await?;
+            Ok(vec![(); holders.len()])
+        })
+        .await
     }
 }
 
@@ -130,10 +148,6 @@ fn page(rows: &[Row], now: &Row) -> Result<DeliveryPage, Failure> {
         rows: readable(rows),
         now: timestamp(now.try_get("now")?),
     })
-}
-
-fn place(position: Position) -> i64 {
-    i64::try_from(position.0).unwrap_or(i64::MAX)
 }
 
 fn clamp(limit: usize) -> i64 {
@@ -279,15 +293,9 @@ impl Outbox for PgOutbox {
     }
 
     async fn find(&self, positions: &[Position]) -> Result<DeliveryPage, StoreError> {
-        let positions: Vec<i64> = positions.iter().map(|position| place(*position)).collect();
-        self.ask(async |client| {
-            let find = client.prepare_cached(FIND).await?;
-            let now = client.prepare_cached(NOW).await?;
-            let (rows, now) =
-                try_join(client.query(&find, &[&positions]), client.query_one(&now, &[])).await?;
-            page(&rows, &now)
-        })
-        .await
+        self.finding
+            .ask(positions.to_vec(), |wanted| self.find_for(wanted))
+            .await
     }
 
     async fn dead(&self, after: Option<Position>, limit: usize) -> Result<DeliveryPage, StoreError> {
@@ -330,20 +338,7 @@ impl Outbox for PgOutbox {
     }
 
     async fn hold(&self, holder: TokenHolder) -> Result<(), StoreError> {
-        let units: Vec<&str> = holder.units.iter().map(UnitId::as_str).collect();
-        let roles: Vec<&str> = holder.roles.iter().map(Role::as_str).collect();
-        self.ask(async |client| {
-            let hold = client.prepare_cached(HOLD).await?;
-            let sweep = client.prepare_cached(SWEEP_HOLDERS).await?;
-            let user = holder.user.as_str();
-            try_join(
-                client.execute(&hold, &[&user, &units, &roles, &moment(holder.until)]),
-                client.execute(&sweep, &[&HOLDERS_SWEPT]),
-            )
-            .await?;
-            Ok(())
-        })
-        .await
+        self.holding.ask(holder, |holders| self.hold_all(holders)).await
     }
 
     async fn holders(&self, users: &[UserId]) -> Result<Vec<TokenHolder>, StoreError> {

@@ -73,6 +73,8 @@ struct AblyDetails {
     /// How long `GET /time` took, asked at most every ten seconds; null where it was not answered within a second.
     #[oai(nullable)]
     time_ms: Option<u64>,
+    /// Which host is asked first: `primary`, or the `fallback` that stood in for it within ten minutes.
+    host: String,
     /// The circuit breaker: `closed`, `open`, `half_open` or `forced_open`.
     breaker: String,
     /// The last probe; null before the first.
@@ -153,6 +155,7 @@ impl From<&AblyExamined> for AblyDetails {
         let breaker: BreakerState = examined.breaker;
         Self {
             time_ms: examined.time.map(millis),
+            host: examined.host.as_str().to_owned(),
             breaker: breaker.as_str().to_owned(),
             probe: examined.probe.map(|last| AblyProbeBody {
                 outcome: last.probed.as_str().to_owned(),

@@ -48,7 +48,7 @@ pub use streams::{
 pub use surroundings::{Clock, Entropy, Exposition, Ids, Observation, Observer, Sanitizer, Seal};
 pub use tally::{TALLY_KEPT, Tally};
 pub use tokens::{Mint, TokenError, Tokens};
-pub use transport::{Parcel, Transport};
+pub use transport::{Host, Parcel, Transport};
 pub use vitals::Vitals;
 pub use wire::{Encoder, Format, Message, Ready, Rendered};
 

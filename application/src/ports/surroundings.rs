@@ -151,6 +151,8 @@ pub enum Observation {
     },
     /// How Ably is; the name of its health.
     AblyHealth(&'static str),
+    /// Which host of Ably is asked first; its name.
+    AblyHost(&'static str),
     /// Ably refused an event for good; its own code.
     AblyRefused(u32),
     /// Channels in use at Ably, of one class.

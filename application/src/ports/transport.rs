@@ -22,6 +22,28 @@ pub struct Parcel {
     pub data: Arc<str>,
 }
 
+/// Which of a transport's hosts is asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// The one that it names first, or the only one.
+    Primary,
+    /// One that stood in for it lately.
+    Fallback,
+}
+
+impl Host {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Primary, Self::Fallback];
+
+    /// Returns the stable label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
 /// Carries events to people who listen elsewhere.
 ///
 /// A caller gives each channel at most once in a batch, so that nothing can overtake within it, and has no other
@@ -40,6 +62,11 @@ pub trait Transport: Send + Sync {
     /// Says what becomes of the next call. A transport that stands behind no breaker lets every one through.
     fn breaker(&self) -> BreakerState {
         BreakerState::Closed
+    }
+
+    /// Says which host is asked first. A transport with one host has no other.
+    fn host(&self) -> Host {
+        Host::Primary
     }
 
     /// Delivers a batch.

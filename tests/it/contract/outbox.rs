@@ -72,6 +72,7 @@ macro_rules! outbox_suite {
                 holders::units_and_roles_come_back
                 holders::whoever_never_asked_is_not_found
                 holders::of_many_people_those_who_hold_a_token_are_found
+                holders::a_crowd_that_comes_at_once_is_all_served
             }
         }
     };

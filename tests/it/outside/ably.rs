@@ -206,5 +206,5 @@ fn ably_js_stays_out_after_a_revocation_and_comes_back_after_another_login() {
     let told = [("ABLY_URL", ably.url())];
     let told: Vec<(&str, &str)> = told.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let passed = run_told(Runner::Node, "ably-revocation.mjs", &mut server, &told).unwrap();
-    assert_eq!(passed, 3);
+    assert_eq!(passed, 4);
 }

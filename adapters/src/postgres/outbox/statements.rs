@@ -106,9 +106,16 @@ WHERE position IN (
     FOR UPDATE SKIP LOCKED
 )";
 
+/// People in one order, so that of two who remember the same ones neither waits for the other for ever. Of a person who is
+/// named twice the later end counts.
 pub(super) const HOLD: &str = "
 INSERT INTO token_holders (user_id, units, roles, until)
-VALUES ($1, $2, $3, $4)
+SELECT DISTINCT ON (user_id)
+    user_id, ARRAY(SELECT json_array_elements_text(units::json)), ARRAY(SELECT json_array_elements_text(roles::json)),
+    until
+FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) WITH ORDINALITY
+    AS h (user_id, units, roles, until, nth)
+ORDER BY user_id, until DESC, nth DESC
 ON CONFLICT (user_id) DO UPDATE
 SET units = excluded.units, roles = excluded.roles, until = excluded.until
 WHERE token_holders.until <= excluded.until";

@@ -9,6 +9,7 @@ use deadpool_postgres::{ClientWrapper, Hook, HookError, Object, Pool};
 use domain::cursor::{Cursor, Epoch, Position};
 
 use super::super::connect::{ConnectError, Database, Failure, Purpose};
+use super::super::crowd::Crowd;
 use super::super::epoch;
 use super::bell::RINGING;
 use super::log;
@@ -149,6 +150,7 @@ pub(super) struct Pools {
     reads: Pool,
     keeping: Pool,
     history: Arc<History>,
+    heads: Crowd<(), Head>,
 }
 
 impl Pools {
@@ -166,6 +168,7 @@ impl Pools {
             reads: pool(READING, connections)?,
             keeping: pool(KEEPING, KEEPING_CONNECTIONS)?,
             history: Arc::clone(history),
+            heads: Crowd::default(),
         })
     }
 
@@ -185,9 +188,15 @@ impl Pools {
         Lease::of(&self.keeping, KEEPING).await
     }
 
+    /// Reads the head, once for all who ask at the same time.
+    pub(super) async fn head(&self) -> Result<Head, StoreError> {
+        let together = |askers: Vec<()>| async move { Ok(vec![self.read_head().await?; askers.len()]) };
+        self.heads.ask((), together).await
+    }
+
     /// Reads the head. One that is below what this node has seen begins a new epoch: the database has lost what it
     /// had acknowledged.
-    pub(super) async fn head(&self) -> Result<Head, StoreError> {
+    async fn read_head(&self) -> Result<Head, StoreError> {
         let mut lease = self.tailing().await?;
         let seen = self.history.seen();
         let head = lease.in_time(log::read_head(&lease)).await;

@@ -36,6 +36,7 @@ impl StatsApi {
     ) -> Outcome<Answer<StatsBody>, Counting> {
         let report = services.ably.as_ref().map(|ably| ably.used.report());
         Ok(Answer::new(&StatsBody {
+            node: services.config.node.clone(),
             streams: StreamsStats {
                 connections: services.streams.report().connections,
                 connection_minutes: report.as_ref().map_or(0, |report| report.stream_minutes),
@@ -49,6 +50,8 @@ impl StatsApi {
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Stats")]
 pub(crate) struct StatsBody {
+    /// The node that answers: whoever adds nodes up tells by it which ones there are. It changes with each start.
+    node: String,
     /// The service's own streams.
     streams: StreamsStats,
     /// Ably; null where there is no key to publish with.

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use application::ports::{Outbox, TokenHolder};
 use domain::capability::{MEMBERSHIPS_MAX, Role};
+use domain::cursor::Position;
 use domain::ids::UserId;
 use domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
 use tokio::task::JoinSet;
 
-use super::{HOUR, OutboxFactory};
+use super::{HOUR, OutboxFactory, pending, person, plan};
 
 const HALF_AN_HOUR: Duration = Duration::from_secs(1_800);
 
@@ -180,4 +181,32 @@ pub(super) async fn of_many_people_those_who_hold_a_token_are_found(factory: &dy
     let stay: Vec<_> = (0..PEOPLE).filter(|n| stays(*n)).map(|n| everyone[n]).collect();
     assert_eq!(found, stay);
     assert_eq!(find(&other, &["ana"]).await.len(), 1);
+}
+
+/// A crowd that comes back in one second, on both nodes: nobody is told to come again, each is remembered and each finds
+/// what they asked for.
+pub(super) async fn a_crowd_that_comes_at_once_is_all_served(factory: &dyn OutboxFactory) {
+    const CROWD: u64 = 10_000;
+    let nodes = factory.open().await;
+    let until = factory.now().await.plus(HOUR);
+    plan(
+        &nodes[0],
+        &[(1, person("u-1"), pending()), (2, person("u-2"), pending())],
+    )
+    .await;
+    let mut crowd = JoinSet::new();
+    for number in 0..CROWD {
+        let node = Arc::clone(&nodes[usize::from(number.is_multiple_of(2))]);
+        crowd.spawn(async move {
+            let own = holder(&format!("u-{number}"), "cras-1", until);
+            let position = Position(1 + number % 3);
+            let (held, found) = tokio::join!(node.hold(own), node.find(std::slice::from_ref(&position)));
+            let due = usize::from(position.0 < 3);
+            assert_eq!((held, found.map(|page| page.rows.len())), (Ok(()), Ok(due)));
+        });
+    }
+    crowd.join_all().await;
+    let everybody: Vec<UserId> = (0..CROWD).map(|number| user(&format!("u-{number}"))).collect();
+    let found = nodes[0].holders(&everybody).await.unwrap();
+    assert_eq!(found.len() as u64, CROWD);
 }
