@@ -145,6 +145,7 @@ impl Scene<'_> {
             interval: Duration::from_secs(1) / self.arguments.rate,
             publishes: (self.arguments.rate * self.arguments.seconds) as usize,
             connections: 16,
+            batch: 1,
         };
         let endpoint = self.node.endpoint()?;
         let (mut calm, mut attacked, mut account) =

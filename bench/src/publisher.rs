@@ -107,6 +107,18 @@ impl Publisher {
         Ok(answer)
     }
 
+    /// Publishes to each of an audience in one call, all stamped with `sent`.
+    pub(crate) fn publish_batch(&mut self, audiences: &[Audience], sent: u64) -> Result<()> {
+        let items: Vec<String> = audiences.iter().map(|one| notification(*one, sent)).collect();
+        let body = format!(r#"{{"items":[{}]}}"#, items.join(","));
+        let answer = self.request("POST", "/v1/notifications/batch", body.as_bytes())?;
+        if answer.status != 200 {
+            let text = String::from_utf8_lossy(&answer.body);
+            bail!("a batch was answered {}: {text}", answer.status);
+        }
+        Ok(())
+    }
+
     /// Publishes under a key, under which it may be repeated until it is answered 201.
     pub(crate) fn publish_under(&mut self, key: &str, audience: Audience, sent: u64) -> Result<Answer> {
         let (path, body) = (self.endpoint.dialect.path(audience), notification(audience, sent));

@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::clock;
 use crate::fleet::Fleet;
-use crate::publisher::{Audience, Endpoint, OpenLoop};
+use crate::publisher::{Audience, Endpoint, OpenLoop, Published, Publisher};
 use crate::scenario::pick;
 
 /// From setting the schedule to its first slot.
@@ -26,6 +26,8 @@ pub(crate) struct Volley {
     pub(crate) publishes: usize,
     /// Requests under way at once.
     pub(crate) connections: usize,
+    /// Publishes in one request.
+    pub(crate) batch: usize,
 }
 
 /// What volleys showed.
@@ -74,7 +76,14 @@ impl Volley {
         let lasts = self.interval * u32::try_from(self.publishes)? + LEAD + PATIENCE;
         let give_up = AtomicBool::new(false);
         let published = thread::scope(|scope| {
-            let publishing = scope.spawn(|| load.run(|slot| Audience::Reader(to(slot)), &give_up));
+            let publishing = scope.spawn(|| {
+                let audience = |slot| Audience::Reader(to(slot));
+                if self.batch == 1 {
+                    load.run(audience, &give_up)
+                } else {
+                    self.batches(endpoint, start, audience)
+                }
+            });
             let watched = fleet.until("the publishers", lasts, |_| publishing.is_finished());
             give_up.store(true, Ordering::Relaxed);
             let published = publishing.join().map_err(|_| anyhow!("a publisher panicked"))?;
@@ -95,12 +104,53 @@ impl Volley {
             landed.missing += (due as u64).saturating_sub(distinct.len() as u64);
             landed.doubled += (got.len() - distinct.len()) as u64 + distinct.len().saturating_sub(due) as u64;
         }
-        let latencies = &fleet.tally().unicast_latencies;
         let last = fleet.tally().last_receipt;
         landed.took.push(Duration::from_nanos(last.saturating_sub(start)));
-        landed.latencies.extend(latencies);
+        landed.latencies.extend(&fleet.tally().unicast_latencies);
         landed.accepted += published.accepted as u64;
         landed.lags.extend(published.lags);
         Ok(())
+    }
+
+    /// Sends everything in requests that are due at once, each over a connection of its own.
+    fn batches(
+        self,
+        endpoint: &Endpoint,
+        start: u64,
+        audience: impl Fn(usize) -> Audience + Sync,
+    ) -> Published {
+        let audience = &audience;
+        let send = |from: usize| -> Result<Published> {
+            let to = (from + self.batch).min(self.publishes);
+            let items: Vec<Audience> = (from..to).map(audience).collect();
+            let mut publisher = Publisher::connect(endpoint)?;
+            clock::sleep_until(start);
+            let lag = clock::now().saturating_sub(start);
+            publisher.publish_batch(&items, start)?;
+            Ok(Published {
+                accepted: items.len(),
+                lags: vec![lag],
+                failure: None,
+            })
+        };
+        let send = &send;
+        let mut total = Published::default();
+        thread::scope(|scope| {
+            let sending: Vec<_> = (0..self.publishes)
+                .step_by(self.batch)
+                .map(|from| scope.spawn(move || send(from)))
+                .collect();
+            for one in sending {
+                match one.join() {
+                    Ok(Ok(done)) => {
+                        total.accepted += done.accepted;
+                        total.lags.extend(done.lags);
+                    }
+                    Ok(Err(error)) => total.failure = Some(format!("{error:#}")),
+                    Err(_) => total.failure = Some("a publisher panicked".to_owned()),
+                }
+            }
+        });
+        total
     }
 }
