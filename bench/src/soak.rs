@@ -5,30 +5,29 @@ mod crowd;
 mod faults;
 mod load;
 mod readings;
+mod table;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use ::tests::redis::{Redis, Settings};
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
 use self::crowd::Crowd;
 use self::faults::Parts;
-use self::load::{Load, People, Told};
+use self::load::{Load, People};
 use self::readings::{Gauge, Holds, Memory};
+use self::table::{accounts, held, receipts};
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::publisher::{Audience, ClosedLoop, Endpoint};
-use crate::report::{Line, Verdict, progress};
-use crate::stats::{grouped, millis, percentile};
+use crate::report::progress;
+use crate::stats::grouped;
 use crate::subject::{self, Server};
 use crate::summary::{Outcome, Run};
 
-/// What memory may grow by, in percent.
-const DRIFT: f64 = 5.0;
 /// The ring of each node is this small, so that it is full before the first reading.
 const RING_BYTES: u64 = 8 << 20;
 /// A ring with this share of its bytes is full: the next event pushes out an old one.
@@ -96,14 +95,7 @@ fn soak(arguments: &Arguments) -> Result<Outcome> {
     };
     let mut cluster = Cluster::start(&arguments.server)?;
     let mut redis = Redis::start(Settings::default().set("appendonly", "no"))?;
-    let ring = RING_BYTES.to_string();
-    let start = || {
-        cluster.node_with(&[
-            ("ARAUTO_REDIS_URL", redis.url().as_str()),
-            ("ARAUTO_RING_MAX_BYTES", &ring),
-        ])
-    };
-    let nodes = [start()?, start()?];
+    let nodes = two_nodes(&cluster, &redis)?;
     let endpoints: Vec<Endpoint> = nodes.iter().map(Server::endpoint).collect::<Result<_>>()?;
     let mut gauges: Vec<Gauge> = nodes.iter().map(Gauge::new).collect::<Result<_>>()?;
     fill(&endpoints, &mut gauges)?;
@@ -152,6 +144,18 @@ fn soak(arguments: &Arguments) -> Result<Outcome> {
     outcome.lines.extend(receipts(&told, &seen));
     outcome.lines.extend(held(&watched.memory, &before, &after)?);
     Ok(outcome)
+}
+
+/// Their rings are small.
+fn two_nodes(cluster: &Cluster, redis: &Redis) -> Result<[Server; 2]> {
+    let (redis, ring) = (redis.url(), RING_BYTES.to_string());
+    let start = || {
+        cluster.node_with(&[
+            ("ARAUTO_REDIS_URL", redis.as_str()),
+            ("ARAUTO_RING_MAX_BYTES", ring.as_str()),
+        ])
+    };
+    Ok([start()?, start()?])
 }
 
 /// Publishes to nobody until each ring is full.
@@ -254,158 +258,6 @@ impl Watch<'_> {
     }
 }
 
-fn accounts(
-    arguments: &Arguments,
-    crowd: &Crowd,
-    told: &Told,
-    caught_up: Option<Duration>,
-    watched: &Watched,
-) -> Result<Outcome> {
-    let mut faults: BTreeMap<&str, usize> = BTreeMap::new();
-    for fault in &watched.faults {
-        *faults.entry(fault).or_default() += 1;
-    }
-    let injected: Vec<String> = faults
-        .iter()
-        .map(|(name, count)| format!("{count} × {name}"))
-        .collect();
-    let latencies = crowd.latencies();
-    let at = |percent| percentile(&latencies, percent).map(millis).context("no receipts");
-    let took = caught_up.map_or_else(
-        || "not all".to_owned(),
-        |took| format!("{:.1} s", took.as_secs_f64()),
-    );
-    let lines = vec![
-        Line::new(
-            "streams, on two nodes",
-            format!(
-                "{} and {} slow",
-                grouped(arguments.streams.into()),
-                arguments.slow
-            ),
-        ),
-        Line::new("publishes acknowledged", grouped(told.count() as u64)),
-        Line::new(
-            "streams dropped by their readers and resumed",
-            grouped(crowd.churned),
-        ),
-        Line::new(
-            "streams that ended otherwise and were resumed",
-            grouped(crowd.fell),
-        ),
-        Line::new("faults injected", grouped(watched.faults.len() as u64)),
-        Line::new(
-            "publish to receipt, faults included, p50 / p95 / slowest",
-            format!("{:.1} / {:.1} / {:.0} ms", at(50)?, at(95)?, at(100)?),
-        ),
-        Line::new("all caught up after the last publish", took)
-            .goal("≤ 60 s", Verdict::of(caught_up.is_some())),
-        Line::new("streams reset", grouped(crowd.resets())).goal("0", Verdict::of(crowd.resets() == 0)),
-    ];
-    let mut notes = vec![format!(
-        "Soak: {} min, {} publishes/s (one of 200 to everybody, a quarter to the slow readers, who read once a \
-         minute), {} streams a second dropped and resumed; {} attempts at a publish were repeated. Faults, each for 5 \
-         s: {}. Rings of {} MiB, full before the first reading, which came after {} s of load. First and last memory \
-         are medians of half a minute.",
-        arguments.minutes,
-        arguments.rate,
-        arguments.churn,
-        grouped(told.repeated),
-        injected.join(", "),
-        RING_BYTES >> 20,
-        arguments.warm_up,
-    )];
-    notes.extend(
-        crowd
-            .first_fall()
-            .map(|fall| format!("The first stream that ended: {fall}")),
-    );
-    Ok(Outcome { lines, notes })
-}
-
-/// Holds what each was shown against what was acknowledged.
-fn receipts(told: &Told, seen: &[Vec<u64>]) -> [Line; 3] {
-    let (mut missing, mut doubled, mut foreign) = (0, 0, 0);
-    for (person, seen) in seen.iter().enumerate() {
-        let mut distinct = seen.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        doubled += seen.len() - distinct.len();
-        let own = distinct
-            .iter()
-            .filter(|position| told.is_due(person, **position))
-            .count();
-        foreign += distinct.len() - own;
-        missing += told.due(person) - own;
-    }
-    [("missing", missing), ("doubled", doubled), ("of others", foreign)].map(|(what, count)| {
-        Line::new(format!("receipts {what}"), grouped(count as u64)).goal("0", Verdict::of(count == 0))
-    })
-}
-
-fn held(memory: &[Memory], before: &[Holds], after: &[Holds]) -> Result<Vec<Line>> {
-    let mut lines = Vec::new();
-    for (node, memory) in memory.iter().enumerate() {
-        let node = node + 1;
-        let (first, last, most, drift) = memory.drift()?;
-        let figure = format!(
-            "{:.1} → {:.1} MiB, at most {:.1}: {drift:+.1} %",
-            first / 1024.0,
-            last / 1024.0,
-            most / 1024.0
-        );
-        lines.push(
-            Line::new(format!("node {node}, resident, first → last"), figure)
-                .goal(format!("≤ +{DRIFT} %"), Verdict::of(drift <= DRIFT)),
-        );
-    }
-    for (node, (before, after)) in before.iter().zip(after).enumerate() {
-        let node = node + 1;
-        for (what, before, after) in [
-            ("tasks", before.tasks, after.tasks),
-            ("descriptors", before.descriptors, after.descriptors),
-        ] {
-            lines.push(
-                Line::new(
-                    format!("node {node}, {what}, before → after"),
-                    format!("{before} → {after}"),
-                )
-                .goal(format!("≤ +{SLACK}"), Verdict::of(returned(after, before))),
-            );
-        }
-    }
-    Ok(lines)
-}
-
 fn mib(kib: u64) -> f64 {
     crate::stats::real(kib) / 1024.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_account_finds_what_is_missing_doubled_and_foreign() {
-        let mut told = Told::default();
-        told.everyone.insert(1);
-        told.one.entry(0).or_default().insert(2);
-        told.one.entry(1).or_default().insert(3);
-        let verdicts = |seen: [Vec<u64>; 2]| receipts(&told, &seen).map(|line| format!("{line:?}"));
-        let clean = verdicts([vec![1, 2], vec![1, 3]]);
-        assert!(
-            clean.iter().all(|line| line.contains("verdict: Met")),
-            "{clean:?}"
-        );
-        for (seen, bad) in [
-            ([vec![1], vec![1, 3]], 0),
-            ([vec![1, 2, 2], vec![1, 3]], 1),
-            ([vec![1, 2, 3], vec![1, 3]], 2),
-        ] {
-            let lines = verdicts(seen);
-            for (n, line) in lines.iter().enumerate() {
-                assert_eq!(line.contains("NotMet"), n == bad, "{line}");
-            }
-        }
-    }
 }
