@@ -3,6 +3,7 @@
 mod ably;
 mod breakers;
 mod load;
+mod process;
 mod security;
 mod standing;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use prometheus::{
 use self::ably::Ably;
 use self::breakers::Breakers;
 use self::load::Load;
+use self::process::Process;
 use self::security::Security;
 
 /// Most answers take a millisecond or two; the last bucket is beyond every deadline of ours.
@@ -64,6 +66,7 @@ pub struct Metrics {
     load: Load,
     security: Security,
     hub: Hub,
+    process: Process,
 }
 
 /// What the hub says about itself, as of the last scrape.
@@ -169,6 +172,7 @@ impl Metrics {
             breakers: Breakers::new(r)?,
             load: Load::new(r)?,
             hub: Hub::new(r)?,
+            process: Process::new(r)?,
             registry,
         })
     }
@@ -256,6 +260,7 @@ impl Observer for Metrics {
 impl Exposition for Metrics {
     fn render(&self, streams: &StreamsReport) -> String {
         self.hub.show(streams);
+        self.process.show();
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .unwrap_or_else(|error| {

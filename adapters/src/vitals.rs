@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use application::ports::{Clock, Observation, Observer, Vitals};
 use domain::degrade::{Signal, Signals};
+pub(crate) use proc::{open as open_descriptors, resident as resident_bytes};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -87,7 +87,7 @@ impl Subscribe {
             Resume::Live => Coming::New,
             Resume::After(_) | Resume::Unreadable => Coming::Back,
         };
-        let _turn = self.admission.enter(coming).await?;
+        let turn = self.admission.enter(coming).await?;
         if let Err(error) = self.store.meet(&principal.user).await {
             // A stream within the ring is served while the store is away; the next request will be the first.
             tracing::debug!(error = %error, "a first visit was not recorded");
@@ -106,6 +106,9 @@ impl Subscribe {
             ticket: request.ticket,
         };
         let subscription = self.streams.open(open).await?;
+        // The registry writes whoever waits for it in one go. A turn held until then would keep out those who could go
+        // along, and make each wait for a commit of its own.
+        drop(turn);
         let presence = Presence {
             connection,
             user,

@@ -48,6 +48,26 @@ impl Cluster {
         &self.mint
     }
 
+    /// Drops every session and shuts the server down without a checkpoint; it recovers when it starts again.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        self.postgres.stop_immediate()
+    }
+
+    /// Starts the server again with the same data.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.postgres.restart()
+    }
+
+    /// Stops the server's processes where they stand.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.postgres.freeze()
+    }
+
+    /// Lets them go on.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        self.postgres.thaw()
+    }
+
     /// Makes one more database with the same tables and indexes, which no node knows, and returns its address.
     pub(crate) fn database(&self, name: &str) -> Result<String> {
         let url = self.postgres.create(name)?;
@@ -76,6 +96,11 @@ impl Cluster {
         ];
         stores.extend(redis.map(|url| ("ARAUTO_REDIS_URL", url)));
         Server::node(&self.binary, &self.mint, &stores)
+    }
+
+    /// Starts a node that keeps everything in memory, for comparison.
+    pub(crate) fn node_in_memory(&self) -> Result<Server> {
+        Server::node(&self.binary, &self.mint, &[])
     }
 
     /// The same without Redis, with more environment.

@@ -1,6 +1,6 @@
 //! Publishing through Postgres: how many a second, against pgbench; and how soon streams of another node have it.
 
-mod commit_floor;
+pub(crate) mod commit_floor;
 mod publishing;
 mod receipt;
 

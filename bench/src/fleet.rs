@@ -52,6 +52,8 @@ pub(crate) struct Fleet {
     protocol: Protocol,
     request: Request,
     readers: Vec<Reader>,
+    /// Readers whose stream ended since they were last asked for.
+    fallen: Vec<usize>,
     tally: Tally,
 }
 
@@ -70,6 +72,7 @@ impl Fleet {
             protocol,
             request,
             readers: (0..size).map(|_| Reader::default()).collect(),
+            fallen: Vec::new(),
             tally: Tally::default(),
         })
     }
@@ -86,6 +89,7 @@ impl Fleet {
     /// Starts counting from zero.
     pub(crate) fn reset(&mut self) {
         self.tally = Tally::default();
+        self.fallen.clear();
     }
 
     /// Keeps the next notification as it came off the wire, framing and all.
@@ -113,15 +117,7 @@ impl Fleet {
         let mut started = 0;
         while self.tally.ready < size {
             while started < size && started - self.tally.ready < window {
-                let request = (self.request)(started, self.readers[started].last_id())?;
-                let reader = &mut self.readers[started];
-                reader.connect(
-                    self.address,
-                    self.protocol,
-                    request,
-                    self.poll.registry(),
-                    Token(started),
-                )?;
+                self.connect(started)?;
                 started += 1;
             }
             self.turn(NAP)?;
@@ -177,6 +173,37 @@ impl Fleet {
         Ok(())
     }
 
+    /// Reads what has come, and returns the readers whose stream ended. Here that is no error.
+    pub(crate) fn glance(&mut self) -> Result<Vec<usize>> {
+        self.turn(Duration::ZERO)?;
+        Ok(std::mem::take(&mut self.fallen))
+    }
+
+    /// Closes a reader's stream, if it has one, and asks for a new one that goes on behind the last id it saw. Returns
+    /// the positions of the notifications that came over the old one.
+    pub(crate) fn reconnect(&mut self, index: usize) -> Result<Vec<u64>> {
+        let seen = self.readers[index].take_positions();
+        self.readers[index].cut();
+        self.connect(index)?;
+        Ok(seen)
+    }
+
+    /// How many readers have a connection.
+    pub(crate) fn connected(&self) -> usize {
+        self.readers.iter().filter(|reader| reader.is_connected()).count()
+    }
+
+    fn connect(&mut self, index: usize) -> Result<()> {
+        let request = (self.request)(index, self.readers[index].last_id())?;
+        self.readers[index].connect(
+            self.address,
+            self.protocol,
+            request,
+            self.poll.registry(),
+            Token(index),
+        )
+    }
+
     /// Closes every socket, without a word to the server and without reading what was left.
     pub(crate) fn cut(&mut self) {
         for reader in &mut self.readers {
@@ -201,6 +228,7 @@ impl Fleet {
             if let Err(fault) = self.readers[index].handle(event, &mut self.buffer, &mut self.tally) {
                 self.tally.fault(index, &fault);
                 self.readers[index].cut();
+                self.fallen.push(index);
             }
         }
         Ok(())

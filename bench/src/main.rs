@@ -4,6 +4,7 @@
 //! one scenario after the other, and prints one table; `durable` and `inbox` do the same over Postgres. Standard
 //! output holds the table, standard error the progress.
 
+mod attack;
 mod child;
 mod clock;
 mod cluster;
@@ -14,15 +15,18 @@ mod fleet;
 mod floor;
 mod inbox;
 mod pgbench;
+mod plans;
 mod procfs;
 mod publisher;
 mod report;
 mod scenario;
+mod soak;
 mod sql;
 mod stats;
 mod subject;
 mod summary;
 mod token;
+mod volley;
 mod wire;
 
 use std::net::SocketAddr;
@@ -59,6 +63,15 @@ enum Command {
     Inbox(inbox::Arguments),
     /// Takes Ably away from 500 people under load, and brings it back
     Drill(drill::Arguments),
+    /// Runs the load tests of the plans by name: 1,000 at once to 500 people, 5,000 a minute with 1,000 connections
+    Plans(plans::Arguments),
+    /// Attacks with ten times what is allowed, and measures what the neighbours feel of it
+    Attack(attack::Arguments),
+    /// Asks for what is refused (started by `attack`)
+    #[command(hide = true)]
+    Attacker(attack::generator::Arguments),
+    /// Streams that come and go, slow readers and faults over Postgres, for as long as asked
+    Soak(soak::Arguments),
     /// Serves the floor: a bare write(2) loop (started by `core`)
     Floor {
         #[arg(long, default_value = "127.0.0.1:0")]
@@ -127,6 +140,10 @@ fn main() -> ExitCode {
         Command::Durable(durable) => durable::run(durable),
         Command::Inbox(inbox) => inbox::run(inbox),
         Command::Drill(drill) => drill::run(&drill),
+        Command::Plans(plans) => plans::run(&plans),
+        Command::Soak(soak) => soak::run(&soak),
+        Command::Attack(attack) => attack::run(&attack),
+        Command::Attacker(attacker) => attack::generator::run(&attacker).map(|()| true),
         Command::Floor { listen } => floor::run(listen).map(|()| true),
         Command::Leash {
             parent,

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A running process, by its id.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,24 @@ impl Process {
         Self {
             pid: std::process::id(),
         }
+    }
+
+    /// Stops it where it stands.
+    pub(crate) fn freeze(self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("no such process")?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// User and system time of all its threads, in steps of one clock tick (10 ms).

@@ -107,6 +107,28 @@ impl Publisher {
         Ok(answer)
     }
 
+    /// Publishes to each of an audience in one call, all stamped with `sent`.
+    pub(crate) fn publish_batch(&mut self, audiences: &[Audience], sent: u64) -> Result<()> {
+        let items: Vec<String> = audiences.iter().map(|one| notification(*one, sent)).collect();
+        let body = format!(r#"{{"items":[{}]}}"#, items.join(","));
+        let answer = self.request("POST", "/v1/notifications/batch", body.as_bytes())?;
+        if answer.status != 200 {
+            let text = String::from_utf8_lossy(&answer.body);
+            bail!("a batch was answered {}: {text}", answer.status);
+        }
+        Ok(())
+    }
+
+    /// Publishes under a key, under which it may be repeated until it is answered 201.
+    pub(crate) fn publish_under(&mut self, key: &str, audience: Audience, sent: u64) -> Result<Answer> {
+        let (path, body) = (self.endpoint.dialect.path(audience), notification(audience, sent));
+        let headers = format!(
+            "Authorization: Bearer {}\r\nIdempotency-Key: {key}\r\n",
+            self.endpoint.token
+        );
+        self.exchange(&headers, "POST", &path, body.as_bytes())
+    }
+
     /// Sends one request and waits for its answer.
     pub(crate) fn request(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
         let token = self.endpoint.token.clone();
@@ -121,9 +143,13 @@ impl Publisher {
         path: &str,
         body: &[u8],
     ) -> Result<Answer> {
+        self.exchange(&format!("Authorization: Bearer {token}\r\n"), method, path, body)
+    }
+
+    fn exchange(&mut self, headers: &str, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
         let address = self.endpoint.address;
         let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         )

@@ -10,12 +10,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
+use tests::postgres::{Postgres, Settings};
 use tests::server::now;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::cluster::{Setup, http};
+
+/// Sessions that wait for a lock.
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
 
 const CLIENTS: usize = 3_000;
 /// What is promised.
@@ -56,9 +60,50 @@ async fn knock(address: std::net::SocketAddr, token: &str) -> Result<TcpStream, 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_thousand_clients_that_come_back_at_once_are_all_back_within_a_minute() {
-    // One at a time, and nobody waits: whoever meets somebody in the door has to come back.
+    // One at a time: whoever meets somebody in the door has to come back.
+    all_come_back(Setup::new().with("ARAUTO_HANDSHAKES", "1"), CLIENTS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_come_back_at_once_to_a_node_over_postgres_are_all_back_within_a_minute() {
+    let postgres = Postgres::start(Settings::default()).unwrap();
     let setup = Setup::new()
+        .on_postgres(&postgres.url())
+        .with("ARAUTO_HANDSHAKES", "2");
+    all_come_back(setup, CLIENTS / 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_the_registry_keeps_nobody_out() {
+    let postgres = Postgres::start(Settings::default()).unwrap();
+    let setup = Setup::new()
+        .on_postgres(&postgres.url())
         .with("ARAUTO_HANDSHAKES", "1")
+        .with("ARAUTO_HANDSHAKE_QUEUE", "0");
+    let node = setup.node();
+    let token = |user: &str| setup.issuer.token(user, "CIDADAO", &[]).unwrap();
+    let (mut holder, driver) = tokio_postgres::connect(&postgres.url(), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    let driver = JoinSet::from_iter([driver]);
+    let lock = holder.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE registry_streams").await.unwrap();
+    let mut first = JoinSet::new();
+    let (address, first_token) = (node.address(), token("first"));
+    first.spawn(async move { knock(address, &first_token).await });
+    while lock.query_one(WAITING, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // It is served when the registry's time is over, or turned away at once.
+    knock(address, &token("second")).await.expect("there is room");
+    lock.rollback().await.unwrap();
+    first.join_all().await.remove(0).expect("nobody was before it");
+    drop((holder, driver));
+}
+
+/// Nobody waits.
+async fn all_come_back(setup: Setup, clients: usize) {
+    let setup = setup
         .with("ARAUTO_HANDSHAKE_QUEUE", "0")
         .with("ARAUTO_RECONNECT_PER_SECOND", "300")
         .with("ARAUTO_HEARTBEAT_BASE", "30s")
@@ -76,7 +121,7 @@ async fn three_thousand_clients_that_come_back_at_once_are_all_back_within_a_min
 
     let started = now();
     let mut herd = JoinSet::new();
-    for n in 0..CLIENTS {
+    for n in 0..clients {
         let token = setup.issuer.token(&format!("u-{n}"), "CIDADAO", &[]).unwrap();
         let turned_away = Arc::clone(&turned_away);
         herd.spawn(async move {
@@ -109,14 +154,14 @@ async fn three_thousand_clients_that_come_back_at_once_are_all_back_within_a_min
         turned_away.load(Ordering::Relaxed),
         waits.len()
     );
-    assert_eq!(open.len(), CLIENTS);
+    assert_eq!(open.len(), clients);
     let metrics = http(ALL_BACK)
         .get(format!("{}/metrics", node.url()))
         .send()
         .await
         .unwrap();
     let metrics = metrics.text().await.unwrap();
-    let connections = format!("arauto_connections {CLIENTS}");
+    let connections = format!("arauto_connections {clients}");
     assert!(metrics.contains(&connections), "{metrics}");
     if turned_away.load(Ordering::Relaxed) > 0 {
         assert!(

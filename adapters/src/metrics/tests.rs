@@ -2,6 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domain::cursor::{Cursor, Epoch, Position};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 
@@ -40,6 +42,8 @@ fn scrape(metrics: &Metrics, report: &StreamsReport) -> BTreeMap<String, f64> {
     samples
 }
 
+const PROCESS: [&str; 3] = ["arauto_tasks", "arauto_open_descriptors", "arauto_resident_bytes"];
+
 fn after(observations: &[Observation]) -> BTreeMap<String, f64> {
     let metrics = Metrics::new().unwrap();
     let before = scrape(&metrics, &StreamsReport::default());
@@ -48,6 +52,10 @@ fn after(observations: &[Observation]) -> BTreeMap<String, f64> {
     }
     let mut after = scrape(&metrics, &StreamsReport::default());
     after.retain(|series, value| *value > before.get(series).copied().unwrap_or_default());
+    // What the process holds moves by itself.
+    for of_the_process in PROCESS {
+        after.remove(of_the_process);
+    }
     after
 }
 
@@ -268,4 +276,35 @@ fn counts_of_several_threads_add_up() {
         samples.get("arauto_resets_total{reason=\"unknown\"}"),
         Some(&4_000.0)
     );
+}
+
+#[tokio::test]
+async fn tasks_descriptors_and_memory_of_the_process_are_shown_as_they_are_now() {
+    let metrics = Metrics::new().unwrap();
+    let shown = || {
+        let shown = scrape(&metrics, &StreamsReport::default());
+        PROCESS.map(|series| shown[series])
+    };
+    let [tasks, descriptors, resident] = shown();
+    assert!(resident > 1e6, "{resident}");
+    let (waiting, end) = (TaskTracker::new(), CancellationToken::new());
+    for _ in 0..100 {
+        waiting.spawn(end.clone().cancelled_owned());
+    }
+    let open: Vec<_> = (0..100)
+        .map(|_| std::fs::File::open("/dev/null").unwrap())
+        .collect();
+    let [more_tasks, more_descriptors, _] = shown();
+    assert!((more_tasks - tasks - 100.0).abs() < 0.5, "{tasks} {more_tasks}");
+    // Tests beside this one open some, too.
+    assert!(
+        more_descriptors >= descriptors + 50.0,
+        "{descriptors} {more_descriptors}"
+    );
+    drop(open);
+    end.cancel();
+    waiting.close();
+    waiting.wait().await;
+    let [fewer_tasks, ..] = shown();
+    assert!((fewer_tasks - tasks).abs() < 0.5, "{tasks} {fewer_tasks}");
 }

@@ -10,7 +10,7 @@ const NO_BOUND: u64 = 1 << 60;
 
 /// Returns the share that the process has of the memory that it may take.
 pub(super) fn memory() -> Option<f64> {
-    let taken = kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")?;
+    let taken = resident()?;
     let bounds = [
         "/sys/fs/cgroup/memory.max",
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
@@ -22,11 +22,21 @@ pub(super) fn memory() -> Option<f64> {
     Some(super::share(taken, bounds.chain([machine]).min()?))
 }
 
+/// Returns the bytes of the process that are resident.
+pub(crate) fn resident() -> Option<u64> {
+    kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
 /// Returns the share of its descriptors that the process has open.
 pub(super) fn descriptors() -> Option<f64> {
     let most = open_files(&fs::read_to_string("/proc/self/limits").ok()?)?;
-    let open = fs::read_dir("/proc/self/fd").ok()?.count();
-    Some(super::share(u64::try_from(open).ok()?, most))
+    Some(super::share(open()?, most))
+}
+
+/// Returns how many descriptors the process has open; the one that is looked with is not among them.
+pub(crate) fn open() -> Option<u64> {
+    let listed = fs::read_dir("/proc/self/fd").ok()?.count();
+    u64::try_from(listed).ok()?.checked_sub(1)
 }
 
 /// Returns the processor time that the process has taken.

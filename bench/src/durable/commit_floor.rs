@@ -24,27 +24,27 @@ const LEAD: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A prepared floor.
-pub(super) struct CommitFloor {
+pub(crate) struct CommitFloor {
     url: String,
 }
 
 /// When what is due, and over how many connections.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Load {
-    pub(super) interval: Duration,
-    pub(super) slots: usize,
-    pub(super) connections: usize,
+pub(crate) struct Load {
+    pub(crate) interval: Duration,
+    pub(crate) slots: usize,
+    pub(crate) connections: usize,
 }
 
 impl CommitFloor {
     /// Takes the address of a migrated database.
-    pub(super) fn new(url: String) -> Result<Self> {
+    pub(crate) fn new(url: String) -> Result<Self> {
         pgbench::prepare(&url)?;
         Ok(Self { url })
     }
 
     /// Commits at set times; returns the nanoseconds from when each commit was due to when it was heard of.
-    pub(super) fn run(&self, load: Load) -> Result<Vec<u64>> {
+    pub(crate) fn run(&self, load: Load) -> Result<Vec<u64>> {
         let statement = pgbench::insert_and_notify();
         let connected: Vec<_> = (0..load.connections)
             .map(|_| {

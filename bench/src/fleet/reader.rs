@@ -68,6 +68,15 @@ impl Reader {
         &self.journal.positions
     }
 
+    /// Takes what was kept for [`Self::positions`].
+    pub(super) fn take_positions(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.journal.positions)
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.socket.is_some()
+    }
+
     pub(super) fn connect(
         &mut self,
         address: SocketAddr,
@@ -249,6 +258,7 @@ fn note(event: Event<'_>, received: u64, journal: &mut Journal, tally: &mut Tall
         b"ready" => tally.ready += 1,
         b"heartbeat" | b"session" | b"" => tally.upkeep += 1,
         name => {
+            tally.resets += u64::from(name == b"reset");
             let (name, data) = (String::from_utf8_lossy(name), String::from_utf8_lossy(event.data));
             *outcome = Err(anyhow::anyhow!("unexpected event {name}: {data}"));
         }

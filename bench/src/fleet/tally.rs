@@ -13,11 +13,15 @@ pub(crate) struct Tally {
     pub(crate) ready: usize,
     pub(crate) broadcasts: u64,
     pub(crate) unicasts: u64,
+    /// Streams that were told that their history is gone.
+    pub(crate) resets: u64,
     /// Heartbeats, session notices and comments: what a server sends unasked.
     pub(crate) upkeep: u64,
     /// Nanoseconds from the mark to the receipt.
     pub(crate) broadcast_latencies: Vec<u64>,
     pub(crate) unicast_latencies: Vec<u64>,
+    /// When the last notification came.
+    pub(crate) last_receipt: u64,
     /// Readers that hit something that must not happen, and the first one's story.
     pub(crate) faults: usize,
     pub(crate) fault: Option<String>,
@@ -38,6 +42,7 @@ impl Tally {
 
     pub(super) fn receive(&mut self, mark: Mark, received: u64) {
         let latency = received.saturating_sub(mark.sent);
+        self.last_receipt = received;
         match mark.kind {
             Kind::Broadcast => {
                 self.broadcasts += 1;
