@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::super::connect::Failure;
 use super::PgStoreConfig;
 use super::append::{LOCK, LOG_LOCK};
-use super::batch::{Outcome, clamp, fresh, millis};
+use super::batch::{Outcome, clamp, fresh, millis, publishing};
 use super::columns::Notifications;
 use super::rows::{self, EVENT_BYTES, moment, position, timestamp};
 
@@ -57,13 +57,13 @@ stored AS (
     )
 ),
 logged AS (
-    INSERT INTO events (position, at, kind, channel, notification, expires_at, bytes, bytes_through)
+    INSERT INTO events (position, at, kind, channel, notification, detail, expires_at, bytes, bytes_through)
     SELECT
-        log_end.position + e.nth, store_now(), 1, e.channel, e.notification, e.expires_at, e.bytes,
+        log_end.position + e.nth, store_now(), 1, e.channel, e.notification, e.detail, e.expires_at, e.bytes,
         log_end.bytes_through + e.bytes_through
     FROM log_end
-    CROSS JOIN unnest($14::text[], $15::uuid[], $16::timestamptz[], $17::int4[], $18::int8[])
-        WITH ORDINALITY AS e (channel, notification, expires_at, bytes, bytes_through, nth)
+    CROSS JOIN unnest($14::text[], $15::uuid[], $16::timestamptz[], $17::int4[], $18::int8[], $19::text[])
+        WITH ORDINALITY AS e (channel, notification, expires_at, bytes, bytes_through, detail, nth)
 )
 SELECT epoch, position, store_now() AS now
 FROM log_end";
@@ -122,6 +122,8 @@ struct Columns<'a> {
     event_bytes: Vec<i32>,
     /// What the batch takes up to and with each event.
     through: Vec<i64>,
+    /// Who published it, with the first event of each.
+    details: Vec<Option<String>>,
     keys: Keys<'a>,
 }
 
@@ -153,6 +155,7 @@ impl<'a> Columns<'a> {
             .push(i32::try_from(item.plan.channels.len()).unwrap_or(i32::MAX));
         // A payload that many events share counts once, with its first event.
         let mut payload = rows::notification_bytes(notification);
+        let mut detail = publishing(item);
         for channel in &item.plan.channels {
             let weight = EVENT_BYTES.saturating_add(std::mem::take(&mut payload));
             let before = self.through.last().copied().unwrap_or_default();
@@ -161,6 +164,7 @@ impl<'a> Columns<'a> {
             self.event_expiries.push(expires_at);
             self.event_bytes.push(weight);
             self.through.push(before + i64::from(weight));
+            self.details.push(detail.take());
         }
         if let Some(key) = &item.idempotency {
             self.keys.publishers.push(key.publisher.as_str());
@@ -173,7 +177,7 @@ impl<'a> Columns<'a> {
 
     fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
         let mut parameters = self.notifications.parameters();
-        let events: [&(dyn ToSql + Sync); 7] = [
+        let events: [&(dyn ToSql + Sync); 8] = [
             &self.firsts,
             &self.events,
             &self.channels,
@@ -181,6 +185,7 @@ impl<'a> Columns<'a> {
             &self.event_expiries,
             &self.event_bytes,
             &self.through,
+            &self.details,
         ];
         parameters.extend(events);
         parameters
