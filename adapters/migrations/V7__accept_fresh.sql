@@ -20,12 +20,14 @@ CREATE FUNCTION accept_fresh(
     -- Where the events of each begin, counted from 1, and how many there are.
     firsts bigint[],
     counts integer[],
-    -- Events, one place in each array; the last is what the batch takes up to and with it.
+    -- Events, one place in each array: what the batch takes up to and with each, and who published it, with the first of
+    -- a notification.
     event_channels text[],
     event_ids uuid[],
     event_expiries timestamptz[],
     event_sizes integer[],
     event_through bigint[],
+    event_details text[],
     -- Idempotency keys of some of the notifications, how many are remembered at most, and for how long.
     key_publishers text[],
     key_names text[],
@@ -75,12 +77,12 @@ BEGIN
         id, kind, priority, title, body, link, data, requires_ack, expires_at, published_at, bytes, nth, events
     );
 
-    INSERT INTO events (position, at, kind, channel, notification, expires_at, bytes, bytes_through)
+    INSERT INTO events (position, at, kind, channel, notification, detail, expires_at, bytes, bytes_through)
     SELECT
-        after_position + e.nth, accepted, 1, e.channel, e.notification, e.expires_at, e.bytes,
+        after_position + e.nth, accepted, 1, e.channel, e.notification, e.detail, e.expires_at, e.bytes,
         through + e.bytes_through
-    FROM unnest(event_channels, event_ids, event_expiries, event_sizes, event_through)
-        WITH ORDINALITY AS e (channel, notification, expires_at, bytes, bytes_through, nth);
+    FROM unnest(event_channels, event_ids, event_expiries, event_sizes, event_through, event_details)
+        WITH ORDINALITY AS e (channel, notification, expires_at, bytes, bytes_through, detail, nth);
 
     IF cardinality(key_ids) = 0 THEN
         RETURN;

@@ -27,12 +27,13 @@ use adapters::system::{SystemClock, SystemEntropy};
 use adapters::vitals::Traffic;
 use anyhow::{Context as _, bail};
 use application::abuse::BlocksInForce;
+use application::audit::PublishRecords;
 use application::deliveries::AdministerDeliveries;
 use application::explain::Explain;
 use application::limits::Limits;
 use application::ports::{
-    Audit, Breakers, Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe, Registry,
-    Seal, Settings, Store, Streams, Tally, Tokens,
+    Audit, Breakers, Bus, Clock, Encoder, Entropy, Exposition as _, Mint, Observer, Outbox, Probe,
+    PublishTrail, Registry, Seal, Settings, Store, Streams, Tally, Tokens,
 };
 use application::revocations::{FollowRevocations, RevocationsInForce, Unrevoked};
 use application::rights::Rights;
@@ -109,6 +110,7 @@ struct Ports {
     settings: Arc<dyn Settings>,
     outbox: Arc<dyn Outbox>,
     audit: Arc<dyn Audit>,
+    publishes: (PublishRecords, Option<Arc<dyn PublishTrail>>),
     blocks: Arc<BlocksInForce>,
     tally: Arc<dyn Tally>,
     limits: Arc<Limits>,
@@ -170,6 +172,7 @@ impl Ports {
             settings: shared.settings,
             outbox: shared.outbox,
             audit: shared.audit,
+            publishes: shared.publishes,
             tally: shared.tally,
             limits: limits::limits(config, shared.limiter, &observer, &blocks),
             blocks,
@@ -253,6 +256,7 @@ impl Node {
             settings: ports.change_settings(),
             revocations: revocations::administer(config, &ports, at_ably),
             audit: Arc::clone(&ports.audit),
+            publishes: ports.publishes.0,
             recorder,
             blocks: abuse.administer,
             watch: abuse.watch,

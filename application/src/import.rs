@@ -109,6 +109,7 @@ impl Import {
                 due: Due::Now,
             },
             idempotency: None,
+            publisher: None,
         })
     }
 

@@ -170,6 +170,7 @@ impl Publish {
             notification,
             plan,
             idempotency,
+            publisher: Some(publisher.user.clone()),
         })))
     }
 

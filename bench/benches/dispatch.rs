@@ -163,6 +163,7 @@ impl Node {
                 notification,
                 plan,
                 idempotency: None,
+                publisher: None,
             }];
             let written = store
                 .accept(batch)

@@ -1,8 +1,11 @@
 //! The audit trail of whole nodes: what is done is in it, who may read it, and the command that verifies it.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use domain::time::Timestamp;
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::node::Node;
@@ -10,6 +13,9 @@ use tests::postgres::{Database, database};
 use tests::server::{binary, now};
 
 use crate::cluster::{Setup, http};
+
+/// Another node goes on with what a killed one had not recorded, as soon as its lead is over.
+const RECORDED: Duration = Duration::from_secs(30);
 
 struct Site {
     setup: Setup,
@@ -61,7 +67,7 @@ impl Site {
             if enough(&records) {
                 return records;
             }
-            assert!(since.elapsed() < Duration::from_secs(5), "{page}");
+            assert!(since.elapsed() < RECORDED, "{page}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -138,7 +144,7 @@ async fn what_is_done_is_recorded_without_its_content_and_verified_by_a_command(
     let lines: Vec<String> = records.iter().map(said).collect();
     let id = published.1["id"].as_str().unwrap();
     for expected in [
-        format!("publish back-end POST /v1/notifications {id} events 1 201"),
+        format!("publish back-end notification {id} events 1 published"),
         "publish ana POST /v1/notifications 403 forbidden".to_owned(),
         "token ana POST /v1/stream/tickets 200".to_owned(),
         "subscribe ana GET /v1/stream 403 forbidden".to_owned(),
@@ -208,4 +214,72 @@ async fn a_node_that_is_asked_to_go_writes_what_it_was_told_first() {
     site.nodes[0].wait(Duration::from_secs(30)).unwrap();
     let records = site.records("&kind=token", |records| records.len() >= 20).await;
     assert_eq!(records.len(), 20);
+}
+
+/// What a node was answering for when it was killed.
+const PUBLISHERS: usize = 4;
+const ACKNOWLEDGED: usize = 200;
+
+fn in_an_hour() -> String {
+    let second = jsonwebtoken::get_current_timestamp() + 3_600;
+    let moment = Timestamp::from_millis(i64::try_from(second).unwrap() * 1_000);
+    api::wire::Moment(moment).to_string()
+}
+
+/// Publishes until the node is gone, and returns what it acknowledged.
+async fn publishes(site: &Site, publisher: usize, acknowledged: &AtomicUsize) -> Vec<String> {
+    let mut ids = Vec::new();
+    let who = format!("back-end-{publisher}");
+    let token = site.setup.issuer.token(&who, "SERVICE", &[]).unwrap();
+    let draft = json!({ "type": "t", "title": "t", "audience": { "users": ["ana", "bia"] } });
+    loop {
+        let call = site
+            .client
+            .post(format!("{}/v1/notifications", site.nodes[0].url()));
+        let mut draft = draft.clone();
+        if ids.len() % 5 == 4 {
+            draft["deliver_at"] = json!(in_an_hour());
+        }
+        let answer = call.bearer_auth(&token).json(&draft).send().await;
+        let Ok(answer) = answer else { return ids };
+        let Ok(receipt) = answer.error_for_status().unwrap().json::<Value>().await else {
+            return ids;
+        };
+        ids.push(receipt["id"].as_str().unwrap().to_owned());
+        acknowledged.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_publish_that_a_killed_node_acknowledged_is_in_the_trail_once() {
+    let mut site = Site::open().await;
+    let acknowledged = AtomicUsize::new(0);
+    let pid = rustix::process::Pid::from_raw(i32::try_from(site.nodes[0].pid()).unwrap()).unwrap();
+    let killing = async {
+        while acknowledged.load(Ordering::SeqCst) < ACKNOWLEDGED {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    };
+    let publishing = join_all((0..PUBLISHERS).map(|publisher| publishes(&site, publisher, &acknowledged)));
+    let (ids, ()) = tokio::join!(publishing, killing);
+    let ids: Vec<String> = ids.into_iter().flatten().collect();
+    assert!(ids.len() >= ACKNOWLEDGED);
+    site.nodes[0].kill_9().unwrap();
+
+    let named = |records: &[Value], id: &String| {
+        let names = |record: &&Value| {
+            record["target"]
+                .as_str()
+                .is_some_and(|target| target.contains(id))
+        };
+        records.iter().filter(names).count()
+    };
+    let all = |records: &[Value]| ids.iter().all(|id| named(records, id) > 0);
+    let records = site.records("&kind=publish", all).await;
+    for id in &ids {
+        assert_eq!(named(&records, id), 1, "{id}");
+    }
+    let (whole, told) = site.verify();
+    assert!(whole, "{told}");
 }

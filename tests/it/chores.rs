@@ -190,6 +190,7 @@ async fn schedule(desk: &Desk, count: usize, due: Timestamp) {
                 due: Due::At(due),
             },
             idempotency: None,
+            publisher: None,
         };
         desk.store.accept(vec![acceptance]).await.unwrap();
     }

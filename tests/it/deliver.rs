@@ -170,6 +170,7 @@ impl World {
                 notification,
                 plan,
                 idempotency: None,
+                publisher: None,
             }])
             .await
             .unwrap();

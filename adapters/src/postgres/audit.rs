@@ -1,10 +1,12 @@
 //! The audit trail in the database.
 
+mod published;
+
 use std::time::Duration;
 
 use application::ports::{Audit, AuditError, AuditPage, AuditQuery, Batch, Hash, Kept, Link, Sealed, Trail};
 use async_trait::async_trait;
-use deadpool_postgres::{ClientWrapper, Object, Pool};
+use deadpool_postgres::{ClientWrapper, Object, Pool, Transaction};
 use domain::audit::{Entry, Kind, Note, Record};
 use domain::ids::UserId;
 use domain::time::Timestamp;
@@ -96,7 +98,11 @@ pub struct PgAudit {
 
 /// What a batch came to.
 enum Written {
-    Added,
+    Now,
+    /// The same batch was written already.
+    Before,
+    /// Another node has recorded what this one was to.
+    ByAnother,
     Elsewhere,
 }
 
@@ -158,10 +164,13 @@ impl<'a> Columns<'a> {
     }
 }
 
-async fn add(client: &mut ClientWrapper, batch: &Batch, last: &Sealed) -> Result<Written, Failure> {
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Adds records after the end of their chain, and says whether they follow it.
+async fn add(transaction: &Transaction<'_>, batch: &Batch, last: &Sealed) -> Result<Written, Failure> {
     let chain = batch.after.chain.to_string();
-    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let transaction = client.transaction().await?;
     let head: i64 = transaction.query_one(LOCK, &[]).await?.try_get(0)?;
     let end = transaction.query_opt(END, &[&chain]).await?;
     let end = end
@@ -169,7 +178,7 @@ async fn add(client: &mut ClientWrapper, batch: &Batch, last: &Sealed) -> Result
         .transpose()?;
     match end {
         Some((sequence, hash)) if sequence == number(last.record.sequence) && hash == last.hash => {
-            return Ok(Written::Added);
+            return Ok(Written::Before);
         }
         Some((sequence, hash)) if sequence != number(batch.after.sequence) || hash != batch.after.hash => {
             return Ok(Written::Elsewhere);
@@ -200,8 +209,7 @@ async fn add(client: &mut ClientWrapper, batch: &Batch, last: &Sealed) -> Result
     transaction
         .execute(MOVE_END, &[&chain, &number(last.record.sequence), &hash])
         .await?;
-    transaction.commit().await?;
-    Ok(Written::Added)
+    Ok(Written::Now)
 }
 
 #[async_trait]
@@ -210,8 +218,14 @@ impl Audit for PgAudit {
         let Some(last) = batch.records.last() else {
             return Ok(());
         };
-        match self.ask(async |client| add(client, batch, last).await).await? {
-            Written::Added => Ok(()),
+        let written = self.ask(async |client| {
+            let transaction = client.transaction().await?;
+            let written = add(&transaction, batch, last).await?;
+            transaction.commit().await?;
+            Ok(written)
+        });
+        match written.await? {
+            Written::Now | Written::Before | Written::ByAnother => Ok(()),
             Written::Elsewhere => Err(AuditError::Elsewhere),
         }
     }

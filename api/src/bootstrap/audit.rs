@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use application::audit::{Recorder, Verified, VerifyAudit, recorder};
+use application::audit::{Chain, PublishSealer, Recorder, Verified, VerifyAudit, recorder};
 use application::ports::{Audit, Clock};
 use domain::audit::ChainId;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,18 @@ pub(super) fn start(config: &Config, ports: &Ports, life: (&TaskTracker, &Cancel
     let (recorder, sealer) = recorder(chain, Arc::clone(&ports.audit), clock, observer);
     let end = life.1.clone();
     life.0.spawn(sealer.run(async move { end.cancelled().await }));
+    if let Some(trail) = &ports.publishes.1 {
+        let publishes = PublishSealer {
+            trail: Arc::clone(trail),
+            tally: Arc::clone(&ports.tally),
+            node: ports.node,
+            chain: Chain::begin(ChainId(ports.entropy.bits())),
+            clock: Arc::clone(&ports.clock),
+            observer: Arc::clone(&ports.observer),
+        };
+        let end = life.1.clone();
+        life.0.spawn(publishes.run(async move { end.cancelled().await }));
+    }
     let forgetting = forget(
         Arc::clone(&ports.audit),
         Arc::clone(&ports.clock),

@@ -16,8 +16,10 @@ use adapters::redis::{Own, RedisBus, RedisProbe, RedisRegistry, Server};
 use adapters::registries::Registries;
 use adapters::system::{SystemClock, SystemEntropy};
 use anyhow::{Context as _, bail};
+use application::audit::PublishRecords;
 use application::ports::{
-    Audit, Bus, Clock, Entropy, Limiter, Observer, Outbox, Probe, Registry, Settings, Store, Tally,
+    Audit, Bus, Clock, Entropy, Limiter, Observer, Outbox, Probe, PublishTrail, Registry, Settings, Store,
+    Tally,
 };
 use application::settings::ChangeSettings;
 use domain::ids::NodeId;
@@ -36,6 +38,8 @@ pub(super) struct Backends {
     /// What became of events over pushed transports.
     pub(super) outbox: Arc<dyn Outbox>,
     pub(super) audit: Arc<dyn Audit>,
+    /// How publishes come into the trail, and from where if that is the log.
+    pub(super) publishes: (PublishRecords, Option<Arc<dyn PublishTrail>>),
     /// How publishes there went.
     pub(super) tally: Arc<dyn Tally>,
     pub(super) limiter: Arc<dyn Limiter>,
@@ -79,6 +83,7 @@ impl Backends {
             settings: Arc::new(MemorySettings::default()),
             outbox: Arc::new(MemoryOutbox::new(Arc::clone(around.clock))),
             audit: Arc::new(MemoryAudit::default()),
+            publishes: (PublishRecords::Beside, None),
             tally: Arc::new(MemoryTally::new(Arc::clone(around.clock))),
             limiter: limits::own(around),
             probes: Vec::new(),
@@ -126,13 +131,16 @@ impl Backends {
             limiter = limits::shared(&server, answers, around);
             probes.push(probe);
         }
+        let audit = Arc::new(PgAudit::open(&database)?);
+        let from_log = Arc::clone(&audit) as Arc<dyn PublishTrail>;
         Ok(Self {
             settings: guard.settings(Arc::new(PgSettings::open(&database)?)),
             outbox: guard.outbox(Arc::new(PgOutbox::open(&database)?)),
             store: guard.store,
             bus: Arc::new(buses),
             registry,
-            audit: Arc::new(PgAudit::open(&database)?),
+            audit,
+            publishes: (PublishRecords::FromLog, Some(from_log)),
             tally: Arc::new(PgTally::open(&database)?),
             limiter,
             probes,

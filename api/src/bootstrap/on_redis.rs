@@ -10,6 +10,7 @@ use adapters::redis::{
     Server,
 };
 use anyhow::Context as _;
+use application::audit::PublishRecords;
 use application::ports::{Entropy, Observer, Outbox};
 
 use super::backends::{Backends, Surroundings, redis};
@@ -36,6 +37,7 @@ pub(super) async fn open(config: &Config, around: &Surroundings<'_>) -> anyhow::
         store: guard.store,
         bus: Arc::new(buses),
         audit: Arc::new(RedisAudit::new(&server)),
+        publishes: (PublishRecords::First, None),
         tally: outbox,
         // Redis is the store itself.
         probes: Vec::new(),

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use application::ably_examine::ExamineAbly;
 use application::ably_tokens::AblyTokens;
 use application::abuse::{AdministerBlocks, Watch};
-use application::audit::Recorder;
+use application::audit::{PublishRecords, Recorder};
 use application::availability::Availability;
 use application::degrade::Degrade;
 use application::deliveries::AdministerDeliveries;
@@ -112,6 +112,8 @@ pub struct Services {
     pub watch: Arc<Watch>,
     /// The audit trail.
     pub audit: Arc<dyn Audit>,
+    /// How accepted publishes come into it.
+    pub publishes: PublishRecords,
     /// What writes it.
     pub recorder: Recorder,
     /// Takes tokens back.

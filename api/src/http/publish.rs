@@ -74,6 +74,7 @@ impl PublishApi {
         Trace::note(request, || {
             format!("{} events {}", accepted.receipt.id, accepted.receipt.events)
         });
+        Trace::published(request, &services, &[Some(&accepted)]);
         let answer = Answer::new(&ReceiptBody::from(&accepted.receipt));
         Ok(Receipted(if accepted.replayed {
             answer.with(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"))
@@ -104,6 +105,8 @@ impl PublishApi {
         let outcomes = services.publish.run(&caller.0, items).await?;
         let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         Trace::note(request, || format!("{stored} of {} stored", outcomes.len()));
+        let told: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().ok()).collect();
+        Trace::published(request, &services, &told);
         Ok(Answer::new(&BatchResults::of(outcomes)))
     }
 

@@ -31,7 +31,7 @@ pub fn hex(hash: &Hash) -> String {
 }
 
 /// The chain of one life of a node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Chain {
     end: Link,
     last_at: Timestamp,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::audit::{ChainId, Entry, Kind, Note};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Chain;
 use crate::ports::{Audit, AuditError, Batch, Clock, Observation, Observer};
@@ -19,18 +19,43 @@ const GATHER: Duration = Duration::from_millis(250);
 /// A trail that cannot be written is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Takes what is to be recorded. Never waits.
+/// What waits to be recorded, and who waits for that.
+struct Waiting {
+    entry: Entry,
+    written: Option<oneshot::Sender<()>>,
+}
+
+/// Takes what is to be recorded.
 #[derive(Clone)]
 pub struct Recorder {
-    waiting: mpsc::Sender<Entry>,
+    waiting: mpsc::Sender<Waiting>,
+    urgent: Arc<Notify>,
     dropped: Arc<AtomicU64>,
     observer: Arc<dyn Observer>,
 }
 
+/// The node ends before the trail could be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the audit trail was not written")]
+pub struct Unwritten;
+
 impl Recorder {
-    /// Hands an entry over. Where there is no room it is dropped: the trail will say how many were.
+    /// Hands an entry over and waits until it is in the trail, which is not put off for others then.
+    pub async fn settle(&self, entry: Entry) -> Result<(), Unwritten> {
+        let (written, told) = oneshot::channel();
+        let waiting = Waiting {
+            entry,
+            written: Some(written),
+        };
+        self.waiting.send(waiting).await.map_err(|_| Unwritten)?;
+        self.urgent.notify_one();
+        told.await.map_err(|_| Unwritten)
+    }
+
+    /// Hands an entry over without waiting. Where there is no room it is dropped: the trail will say how many were.
     pub fn record(&self, entry: Entry) {
-        if self.waiting.try_send(entry).is_err() {
+        let waiting = Waiting { entry, written: None };
+        if self.waiting.try_send(waiting).is_err() {
             self.dropped.fetch_add(1, Ordering::AcqRel);
             self.observer.saw(&Observation::Full("audit"));
         }
@@ -39,7 +64,8 @@ impl Recorder {
 
 /// Seals what has gathered and writes it, in order.
 pub struct Sealer {
-    waiting: mpsc::Receiver<Entry>,
+    waiting: mpsc::Receiver<Waiting>,
+    urgent: Arc<Notify>,
     dropped: Arc<AtomicU64>,
     chain: Chain,
     audit: Arc<dyn Audit>,
@@ -55,14 +81,16 @@ pub fn recorder(
     observer: Arc<dyn Observer>,
 ) -> (Recorder, Sealer) {
     let (sender, waiting) = mpsc::channel(WAITING_MAX);
-    let dropped = Arc::new(AtomicU64::new(0));
+    let (dropped, urgent) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
     let recorder = Recorder {
         waiting: sender,
+        urgent: Arc::clone(&urgent),
         dropped: Arc::clone(&dropped),
         observer: Arc::clone(&observer),
     };
     let sealer = Sealer {
         waiting,
+        urgent,
         dropped,
         chain: Chain::begin(chain),
         audit,
@@ -78,40 +106,47 @@ impl Sealer {
         let mut end = std::pin::pin!(end);
         loop {
             tokio::select! {
-                entry = self.waiting.recv() => match entry {
-                    Some(entry) => {
+                first = self.waiting.recv() => match first {
+                    Some(first) => {
                         tokio::select! {
                             () = tokio::time::sleep(GATHER) => {}
+                            () = self.urgent.notified() => {}
                             () = &mut end => {
-                                self.write(entry).await;
+                                self.write(first).await;
                                 break;
                             }
                         }
-                        self.write(entry).await;
+                        self.write(first).await;
                     }
                     None => return,
                 },
                 () = &mut end => break,
             }
         }
-        while let Ok(entry) = self.waiting.try_recv() {
-            self.write(entry).await;
+        while let Ok(first) = self.waiting.try_recv() {
+            self.write(first).await;
         }
     }
 
-    async fn write(&mut self, first: Entry) {
-        let mut entries = vec![first];
+    async fn write(&mut self, first: Waiting) {
+        let mut entries = vec![first.entry];
+        let mut told = Vec::from_iter(first.written);
         let dropped = self.dropped.swap(0, Ordering::AcqRel);
         if dropped > 0 {
             entries.push(self.lost(dropped));
         }
         while entries.len() < BATCH_MAX
-            && let Ok(entry) = self.waiting.try_recv()
+            && let Ok(waiting) = self.waiting.try_recv()
         {
-            entries.push(entry);
+            entries.push(waiting.entry);
+            told.extend(waiting.written);
         }
         let batch = self.chain.seal(entries);
         self.insist(&batch).await;
+        for written in told {
+            // Whoever waited may have given up.
+            let _ = written.send(());
+        }
     }
 
     fn lost(&self, dropped: u64) -> Entry {

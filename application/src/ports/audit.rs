@@ -1,7 +1,8 @@
 //! The audit trail.
 
 use async_trait::async_trait;
-use domain::audit::{ChainId, Kind, Record};
+use domain::audit::{ChainId, Entry, Kind, Record};
+use domain::cursor::Position;
 use domain::ids::UserId;
 use domain::time::Timestamp;
 
@@ -118,4 +119,40 @@ pub struct AuditPage {
     pub records: Vec<Kept>,
     /// Every place up to here was looked at.
     pub looked_to: u64,
+}
+
+/// A stretch of the log, from a place that is in the trail to one that is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Up to here the trail has it.
+    pub from: Position,
+    /// Up to here it was read.
+    pub to: Position,
+}
+
+/// Publishes that are in the log and not in the trail yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrecorded {
+    /// Where they were read.
+    pub stretch: Stretch,
+    /// What the trail is to say of them, in the log's order.
+    pub entries: Vec<Entry>,
+    /// How many places had left the log before they were read.
+    pub gone: u64,
+}
+
+/// Publishes, from the log into the trail.
+///
+/// An accepted publish is in the log with who published it, by the same commit. An adapter MUST give every such publish in
+/// the log's order, also when it was taken back since; it MUST append a batch and move the mark in one step, and refuse
+/// where the mark is elsewhere, so that each is recorded once however many nodes try. The same batch once more MUST be
+/// taken as written. Contract tests: `tests/it/contract/audit/published.rs`.
+#[cfg_attr(feature = "testing", mockall::automock)]
+#[async_trait]
+pub trait PublishTrail: Send + Sync {
+    /// Reads the next stretch; `None` where the trail has the whole log.
+    async fn unrecorded(&self) -> Result<Option<Unrecorded>, AuditError>;
+
+    /// Appends what a stretch gave, perhaps nothing, and moves the mark to its end. `false` where another node has done so.
+    async fn record(&self, batch: &Batch, stretch: Stretch) -> Result<bool, AuditError>;
 }

@@ -25,7 +25,10 @@ mod wire;
 pub use ably::{
     AblyFormat, AblyGrant, AblyRevoker, AblySigner, AblyTarget, AblyToken, AblyTokenError, AblyTokenRequest,
 };
-pub use audit::{Audit, AuditError, AuditPage, AuditQuery, Batch, Hash, Kept, Link, Sealed, Trail};
+pub use audit::{
+    Audit, AuditError, AuditPage, AuditQuery, Batch, Hash, Kept, Link, PublishTrail, Sealed, Stretch, Trail,
+    Unrecorded,
+};
 pub use blocks::{BlocksFormat, UnreadableBlocks};
 pub use breakers::{BreakerReport, Breakers, CallFailure};
 pub use bus::{Bus, Doorbell, Listener, Reply, Rung};
@@ -54,7 +57,7 @@ pub use wire::{Encoder, Format, Message, Ready, Rendered};
 
 #[cfg(feature = "testing")]
 pub use self::{
-    ably::MockAblyRevoker, ably::MockAblySigner, audit::MockAudit, bus::MockBus, limiter::MockLimiter,
-    outbox::MockOutbox, probe::MockProbe, registry::MockRegistry, settings::MockSettings, store::MockStore,
-    tally::MockTally, tokens::MockTokens, transport::MockTransport,
+    ably::MockAblyRevoker, ably::MockAblySigner, audit::MockAudit, audit::MockPublishTrail, bus::MockBus,
+    limiter::MockLimiter, outbox::MockOutbox, probe::MockProbe, registry::MockRegistry,
+    settings::MockSettings, store::MockStore, tally::MockTally, tokens::MockTokens, transport::MockTransport,
 };

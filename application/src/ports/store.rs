@@ -143,6 +143,8 @@ pub struct Acceptance {
     pub plan: DeliveryPlan,
     /// The key under which a repeat is recognised.
     pub idempotency: Option<Idempotency>,
+    /// Who publishes it, for a store whose log the audit trail is written from; `None` where nobody asked for it.
+    pub publisher: Option<UserId>,
 }
 
 /// SHA-256 of a draft's canonical bytes.

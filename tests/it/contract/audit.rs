@@ -1,5 +1,7 @@
 //! What an audit trail owes its callers. The same cases run for each adapter, through two nodes over one trail.
 
+mod published;
+
 use std::sync::Arc;
 
 use adapters::memory::MemoryAudit;

@@ -74,6 +74,7 @@ impl State {
             notification,
             plan,
             idempotency,
+            publisher: _,
         } = item;
         if let Some(key) = &idempotency {
             match self.keys.recall(key, now) {

@@ -67,6 +67,7 @@ impl Scene {
                 due: Due::Now,
             },
             idempotency: None,
+            publisher: None,
         }
     }
 

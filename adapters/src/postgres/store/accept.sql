@@ -8,10 +8,10 @@ WITH item AS (
     FROM unnest(
         $1::uuid[], $2::text[], $3::int2[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[],
         $9::timestamptz[], $10::timestamptz[], $11::int4[], $12::timestamptz[], $13::text[], $14::text[],
-        $15::bytea[]
+        $15::bytea[], $23::text[]
     ) WITH ORDINALITY AS t (
         id, kind, priority, title, body, link, data, requires_ack,
-        expires_at, published_at, bytes, due_at, publisher, key, digest, n
+        expires_at, published_at, bytes, due_at, publisher, key, digest, detail, n
     )
 ),
 target AS (
@@ -124,6 +124,7 @@ log_end AS (
 placed AS (
     SELECT
         fresh.n, fresh.id, fresh.expires_at, target.channel, weight.bytes,
+        CASE WHEN target.leads THEN fresh.detail END AS detail,
         log_end.position + row_number() OVER sofar AS position,
         log_end.bytes_through + sum(weight.bytes) OVER sofar AS bytes_through
     FROM fresh
@@ -158,8 +159,8 @@ stored AS (
     LEFT JOIN span ON span.n = fresh.n
 ),
 logged AS (
-    INSERT INTO events (position, at, kind, channel, notification, expires_at, bytes, bytes_through)
-    SELECT position, store_now(), 1, channel, id, expires_at, bytes, bytes_through
+    INSERT INTO events (position, at, kind, channel, notification, detail, expires_at, bytes, bytes_through)
+    SELECT position, store_now(), 1, channel, id, detail, expires_at, bytes, bytes_through
     FROM placed
 ),
 keyed AS (

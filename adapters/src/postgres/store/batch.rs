@@ -19,7 +19,7 @@ use super::super::connect::Failure;
 use super::PgStoreConfig;
 use super::columns::Notifications;
 use super::rows::{EVENT_BYTES, moment, position, timestamp};
-use crate::record::Unreadable;
+use crate::record::{PublishingRecord, Unreadable, to_text};
 
 /// The statement: items, channels, bounds in; one row for each item out.
 pub(super) const ACCEPT: &str = include_str!("accept.sql");
@@ -39,6 +39,7 @@ pub(super) struct Columns<'a> {
     digests: Vec<Option<&'a [u8]>>,
     target_items: Vec<i64>,
     target_channels: Vec<String>,
+    details: Vec<Option<String>>,
     bounds: Bounds,
 }
 
@@ -79,6 +80,7 @@ impl<'a> Columns<'a> {
         self.publishers.push(key.map(|key| key.publisher.as_str()));
         self.keys.push(key.map(|key| key.key.as_str()));
         self.digests.push(key.map(|key| &key.digest[..]));
+        self.details.push(publishing(item));
         let n = clamp(self.notifications.ids.len());
         for channel in &item.plan.channels {
             self.target_items.push(n);
@@ -89,7 +91,7 @@ impl<'a> Columns<'a> {
     /// Returns the parameters in the statement's order.
     pub(super) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
         let mut parameters = self.notifications.parameters();
-        let others: [&(dyn ToSql + Sync); 11] = [
+        let others: [&(dyn ToSql + Sync); 12] = [
             &self.dues,
             &self.publishers,
             &self.keys,
@@ -101,10 +103,18 @@ impl<'a> Columns<'a> {
             &self.bounds.scheduled_bytes,
             &self.bounds.event_bytes,
             &self.bounds.key_ttl_ms,
+            &self.details,
         ];
         parameters.extend(others);
         parameters
     }
+}
+
+/// What the first event of a notification says of its publisher; the audit trail is written from it.
+pub(super) fn publishing(item: &Acceptance) -> Option<String> {
+    let by = item.publisher.as_ref()?;
+    let events = item.plan.channels.len();
+    Some(to_text(&PublishingRecord::new(by, item.notification.id, events)))
 }
 
 pub(super) fn clamp(bound: usize) -> i64 {

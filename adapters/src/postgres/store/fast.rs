@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::super::connect::Failure;
 use super::PgStoreConfig;
 use super::append::LOG_LOCK;
-use super::batch::{Outcome, clamp, fresh, millis};
+use super::batch::{Outcome, clamp, fresh, millis, publishing};
 use super::columns::Notifications;
 use super::rows::{self, EVENT_BYTES, moment, position, timestamp};
 
@@ -27,7 +27,7 @@ const ACCEPT_FRESH: &str = "
 SELECT in_epoch, after_position, accepted
 FROM accept_fresh(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-    $24, $25::int8 * interval '1 millisecond'
+    $24, $25, $26::int8 * interval '1 millisecond'
 )";
 
 /// Whether a batch may go the fast way: nothing of it is to be scheduled, which is bounded by a count.
@@ -49,6 +49,8 @@ struct Columns<'a> {
     event_bytes: Vec<i32>,
     /// What the batch takes up to and with each event.
     through: Vec<i64>,
+    /// Who published it, with the first event of each.
+    details: Vec<Option<String>>,
     keys: Keys<'a>,
 }
 
@@ -79,6 +81,7 @@ impl<'a> Columns<'a> {
             .push(i32::try_from(item.plan.channels.len()).unwrap_or(i32::MAX));
         // A payload that many events share counts once, with its first event.
         let mut payload = rows::notification_bytes(notification);
+        let mut detail = publishing(item);
         for channel in &item.plan.channels {
             let weight = EVENT_BYTES.saturating_add(std::mem::take(&mut payload));
             let before = self.through.last().copied().unwrap_or_default();
@@ -87,6 +90,7 @@ impl<'a> Columns<'a> {
             self.event_expiries.push(expires_at);
             self.event_bytes.push(weight);
             self.through.push(before + i64::from(weight));
+            self.details.push(detail.take());
         }
         if let Some(key) = &item.idempotency {
             self.keys.publishers.push(key.publisher.as_str());
@@ -96,10 +100,10 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// Returns the statement's parameters $2 to $23.
+    /// Returns the statement's parameters $2 to $24.
     fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
         let mut parameters = self.notifications.parameters();
-        let others: [&(dyn ToSql + Sync); 11] = [
+        let others: [&(dyn ToSql + Sync); 12] = [
             &self.firsts,
             &self.events,
             &self.channels,
@@ -107,6 +111,7 @@ impl<'a> Columns<'a> {
             &self.event_expiries,
             &self.event_bytes,
             &self.through,
+            &self.details,
             &self.keys.publishers,
             &self.keys.names,
             &self.keys.digests,

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use application::boundary::{Panicked, bounded};
 use application::ports::Observation;
+use domain::audit::{Entry, Note};
+use futures_util::future::join_all;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, Request, Response, Result};
 use tokio::time::timeout;
@@ -21,7 +23,7 @@ pub(crate) use self::client::ClientAddress;
 use self::limit::Told;
 pub(crate) use self::methods::{Methods, RoutePattern};
 pub(crate) use self::origins::{Origins, is_loopback_host};
-use self::trace::{Asked, Trace};
+use self::trace::{Asked, Settling, Trace};
 use super::Services;
 use super::problem::{Form, Kind, Problem};
 
@@ -103,6 +105,31 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         self.origins.share(request_headers, headers);
     }
 
+    /// Lets the trail know of an answer. Returns another one where this one counts only with its record, and that could not be
+    /// written.
+    async fn record(&self, asked: &Asked, entry: Entry, settling: Option<&Settling>) -> Option<Response> {
+        let recorder = &self.services.recorder;
+        let Some(settling) = settling else {
+            recorder.record(entry);
+            return None;
+        };
+        let Settling::First(each) = settling else {
+            return None;
+        };
+        let named = each.iter().map(|id| Entry {
+            target: Note::new(&format!("{} {} {id}", asked.method, asked.path)),
+            ..entry.clone()
+        });
+        let settled = join_all(named.chain([entry.clone()]).map(|entry| recorder.settle(entry)));
+        let settled = timeout(self.services.config.request_timeout, settled).await;
+        if settled.is_ok_and(|settled| settled.iter().all(Result::is_ok)) {
+            return None;
+        }
+        let detail = "it is stored, but could not be recorded in time; repeat it with the same key";
+        let problem = Problem::new(Kind::OutcomeUnknown, detail).retry_after(TIMED_OUT_RETRY_AFTER);
+        Some(problem.into_answer(Form::at(&asked.path), &asked.request_id))
+    }
+
     fn report(&self, response: &Response, span: &tracing::Span, duration: Duration) {
         let status = response.status();
         self.services.observer.saw(&Observation::Request {
@@ -148,13 +175,16 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         };
         let answering = self.answer(request, &request_id, told.clone(), trace.clone());
         let mut response = answering.instrument(span.clone()).await;
+        if let Some(entry) = trace.entry(&asked, &response, self.services.clock.now()) {
+            let settling = trace.settling().filter(|_| response.status().is_success());
+            if let Some(unsettled) = self.record(&asked, entry, settling).await {
+                response = unsettled;
+            }
+        }
         self.finish(&request_headers, &request_id, &told, &mut response);
         let duration = self.services.clock.uptime().saturating_sub(started);
         self.report(&response, &span, duration);
         trace.watch(&self.services, &response);
-        if let Some(entry) = trace.entry(&asked, &response, self.services.clock.now()) {
-            self.services.recorder.record(entry);
-        }
         Ok(response)
     }
 }

@@ -6,9 +6,11 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use application::audit::PublishRecords;
+use application::ports::{Accepted, ReceiptStatus};
 use domain::abuse::Suspicion;
 use domain::audit::{Entry, Kind as Recorded, Note};
-use domain::ids::UserId;
+use domain::ids::{NotificationId, UserId};
 use domain::stream::CloseReason;
 use domain::time::Timestamp;
 use poem::http::{Method, StatusCode};
@@ -26,6 +28,37 @@ pub(crate) struct Trace(Arc<Known>);
 struct Known {
     who: OnceLock<(UserId, Option<IpAddr>)>,
     note: OnceLock<String>,
+    settling: OnceLock<Settling>,
+}
+
+/// How what a request published comes into the trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Settling {
+    /// The log has it, with who published it.
+    FromLog,
+    /// It is recorded before it is answered; each of these by itself as well.
+    First(Vec<NotificationId>),
+}
+
+impl Settling {
+    /// What is scheduled is in no log yet.
+    fn of(records: PublishRecords, outcomes: &[Option<&Accepted>]) -> Option<Self> {
+        let accepted: Vec<&Accepted> = outcomes.iter().copied().flatten().collect();
+        let scheduled = |accepted: &&Accepted| accepted.receipt.status == ReceiptStatus::Scheduled;
+        let fresh = outcomes.iter().all(|one| one.is_some_and(|one| !one.replayed));
+        let first = |of: &mut dyn Iterator<Item = &Accepted>| {
+            let named = of.filter(|_| outcomes.len() > 1);
+            Some(Self::First(named.map(|one| one.receipt.id).collect()))
+        };
+        match records {
+            PublishRecords::Beside => None,
+            PublishRecords::First => first(&mut accepted.into_iter()),
+            PublishRecords::FromLog if accepted.iter().any(scheduled) => {
+                first(&mut accepted.into_iter().filter(scheduled))
+            }
+            PublishRecords::FromLog => fresh.then_some(Self::FromLog),
+        }
+    }
 }
 
 impl Trace {
@@ -50,6 +83,20 @@ impl Trace {
         if let Some(trace) = request.data::<Self>() {
             let _ = trace.0.note.set(note());
         }
+    }
+
+    /// Says what was published; `None` for what was refused.
+    pub(crate) fn published(request: &Request, services: &Services, outcomes: &[Option<&Accepted>]) {
+        if let (Some(trace), Some(settling)) =
+            (request.data::<Self>(), Settling::of(services.publishes, outcomes))
+        {
+            let _ = trace.0.settling.set(settling);
+        }
+    }
+
+    /// Returns how what was published comes into the trail; `None` where that is no matter.
+    pub(super) fn settling(&self) -> Option<&Settling> {
+        self.0.settling.get()
     }
 
     /// Returns who asked.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use application::ably_tokens::{AblyTokens, Limit};
 use application::abuse::{AdministerBlocks, Alarm, BlocksInForce, detector};
 use application::admission::{Admission, AdmissionBounds};
-use application::audit::recorder;
+use application::audit::{PublishRecords, recorder};
 use application::availability::Availability;
 use application::degrade::Degrade;
 use application::deliveries::AdministerDeliveries;
@@ -238,6 +238,7 @@ impl World {
                 entropy: Arc::clone(&entropy),
             },
             audit: self.audit,
+            publishes: PublishRecords::Beside,
             recorder,
             blocks,
             watch: Arc::new(watch),

@@ -160,6 +160,7 @@ impl<'a> Scene<'a> {
                 due: item.due_in.map_or(Due::Now, |after| Due::At(now.plus(after))),
             },
             idempotency: item.key,
+            publisher: None,
         }
     }
 
