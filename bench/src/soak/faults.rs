@@ -61,15 +61,17 @@ impl Parts<'_> {
     /// Injects faults over `length`, until `ended`. Returns what was done.
     pub(super) fn torment(&mut self, length: Duration, ended: &AtomicBool) -> Result<Vec<&'static str>> {
         let every = (length / PARTS).min(EVERY);
-        let last = clock::after(length.saturating_sub(every));
+        let last = clock::after(length.saturating_sub(every / 2));
+        let mut quiet = every;
         let mut done = Vec::new();
         for fault in Fault::ALL.into_iter().cycle() {
-            if !pause(every, ended) || clock::now() > last {
+            if !pause(quiet, ended) || clock::now() > last {
                 break;
             }
             progress(&format!("  fault: {}, for {} s", fault.name(), AWAY.as_secs()));
             self.inject(fault)?;
             done.push(fault.name());
+            quiet = every.saturating_sub(AWAY);
         }
         Ok(done)
     }
