@@ -1,10 +1,17 @@
 //! What is planned, and what is sent, when something is in the way.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use application::deliver::{Deliver, Pass, Planned};
+use application::ports::Outbox;
+use domain::outbox::Status;
+use domain::policy::Health;
 use domain::rollout::KillSwitch;
+use domain::transport::Reason;
 
-use super::*;
+use super::{Odd, World, run, unit};
 
 #[tokio::test]
 async fn what_has_expired_before_it_was_sent_is_not_sent() {
