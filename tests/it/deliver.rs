@@ -1,5 +1,7 @@
 //! Delivering over a pushed transport: each event once and in its channel's order, whoever sends and whatever fails.
 
+mod edges;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,6 +29,7 @@ use domain::outbox::{DeadReason, Delivery, Outcome, Status};
 use domain::policy::Health;
 use domain::retry::GiveUp;
 use domain::rollout::Rollout;
+use domain::time::Timestamp;
 use domain::transport::{Reason, Transport as Kind};
 use uuid::Uuid;
 
@@ -144,6 +147,14 @@ impl World {
     }
 
     async fn publish(&self, channel: &Channel) -> (NotificationId, Position) {
+        self.publish_until(channel, None).await
+    }
+
+    async fn publish_until(
+        &self,
+        channel: &Channel,
+        expires_at: Option<Timestamp>,
+    ) -> (NotificationId, Position) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let id = NotificationId::new(Uuid::from_u128(number.into()));
         let notification = Notification {
@@ -156,7 +167,7 @@ impl World {
                 link: None,
                 data: "{}".into(),
                 requires_ack: false,
-                expires_at: None,
+                expires_at,
             },
             published_at: application::ports::Clock::now(&*self.clock),
         };
@@ -423,17 +434,22 @@ async fn what_a_dead_node_was_sending_is_sent_again_by_another_when_its_lease_is
     assert_eq!(world.sent(&unit("norte")), ["1", "1", "2"]);
 }
 
-/// An outbox whose pages are short, as they are where a row cannot be read.
-struct ShortPages(Arc<MemoryOutbox>);
+/// An outbox between others: its pages are shorter by a factor, as they are where a row cannot be read, and what it says of a
+/// write is what is made of it.
+struct Odd {
+    inner: Arc<MemoryOutbox>,
+    shorter: usize,
+    written: fn(bool) -> bool,
+}
 
 #[async_trait]
-impl Outbox for ShortPages {
+impl Outbox for Odd {
     async fn heads(&self, after: Option<Channel>, limit: usize) -> Result<DeliveryPage, StoreError> {
-        self.0.heads(after, limit / 50).await
+        self.inner.heads(after, limit / self.shorter).await
     }
 
     async fn planned(&self) -> Result<Option<Cursor>, StoreError> {
-        self.0.planned().await
+        self.inner.planned().await
     }
 
     async fn plan(
@@ -442,35 +458,36 @@ impl Outbox for ShortPages {
         to: Cursor,
         deliveries: Vec<(Position, Channel, Delivery)>,
     ) -> Result<bool, StoreError> {
-        self.0.plan(from, to, deliveries).await
+        self.inner.plan(from, to, deliveries).await
     }
 
     async fn update(&self, rows: Vec<DeliveryRow>) -> Result<Vec<bool>, StoreError> {
-        self.0.update(rows).await
+        let written = self.inner.update(rows).await?;
+        Ok(written.into_iter().map(self.written).collect())
     }
 
     async fn find(&self, positions: &[Position]) -> Result<DeliveryPage, StoreError> {
-        self.0.find(positions).await
+        self.inner.find(positions).await
     }
 
     async fn dead(&self, after: Option<Position>, limit: usize) -> Result<DeliveryPage, StoreError> {
-        self.0.dead(after, limit).await
+        self.inner.dead(after, limit).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.0.backlog().await
+        self.inner.backlog().await
     }
 
     async fn forget(&self, before: Position, limit: usize) -> Result<usize, StoreError> {
-        self.0.forget(before, limit).await
+        self.inner.forget(before, limit).await
     }
 
     async fn hold(&self, holder: TokenHolder) -> Result<(), StoreError> {
-        self.0.hold(holder).await
+        self.inner.hold(holder).await
     }
 
     async fn holders(&self, users: &[UserId]) -> Result<Vec<TokenHolder>, StoreError> {
-        self.0.holders(users).await
+        self.inner.holders(users).await
     }
 }
 
@@ -484,7 +501,11 @@ async fn a_short_page_does_not_hide_the_channels_behind_it() {
         world.publish(channel).await;
     }
     let node = Deliver {
-        outbox: Arc::new(ShortPages(world.outbox.clone())),
+        outbox: Arc::new(Odd {
+            inner: world.outbox.clone(),
+            shorter: 50,
+            written: |written| written,
+        }),
         ..world.node(1)
     };
     assert_eq!(node.plan().await, Ok(Planned::All));
