@@ -1,4 +1,4 @@
-//! WebSockets, the same: rights change on them, and tokens are taken back.
+//! Sockets, the same: rights change on them, and tokens are taken back.
 
 use std::time::Duration;
 

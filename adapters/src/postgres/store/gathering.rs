@@ -144,10 +144,6 @@ mod tests {
     }
 
     impl Loop {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the beginning of simulated time; it does not pass"
-        )]
         fn of(publishers: usize, handling: Duration, commit: Duration) -> Self {
             let start = Instant::now();
             Self {
@@ -198,7 +194,7 @@ mod tests {
 
         fn always(self, way: Way) -> f64 {
             self.run(Gathering::default(), |gathering| {
-                gathering.begin(Phase::Kept(way))
+                gathering.begin(Phase::Kept(way));
             })
         }
     }
