@@ -118,10 +118,13 @@ export function checks(start) {
     sent.push(...(await send(user, 1)));
     await onStream(client);
     await showsExactly(client, sent);
-    await onAbly(client);
-    sent.push(...(await send(user, 2)));
-    await showsExactly(client, sent);
-    strictEqual((await client.events()).at(-1).by, 'ably', 'it is not back on Ably');
+    // Whoever has just come back may be sent to the stream once more.
+    await until('an event over Ably', async () => {
+      await onAbly(client);
+      sent.push(...(await send(user, 1)));
+      await showsExactly(client, sent);
+      return (await last(client.events)).by === 'ably';
+    });
     await client.stop();
   }
 
