@@ -1,4 +1,5 @@
-// npm `ably` with `/v1/ably/token` as its `authUrl`, connected to the stand-in for Ably, while tokens are taken back.
+// npm `ably` with `/v1/ably/token` as its `authUrl`, connected to the stand-in for Ably: what it may, and what happens when
+// tokens are taken back.
 
 import { deepStrictEqual, ok, strictEqual } from 'node:assert';
 import Ably from 'ably';
@@ -96,6 +97,21 @@ async function whoseDeviceIsTakenBackKeepsTheOthers() {
   });
 }
 
+const refusal = (attempt) => attempt.then(() => 'nothing', ({ code }) => code);
+
+async function whatIsNotTheirsIsRefused() {
+  const dora = somebody('dora');
+  await connected(await token(dora), async ({ client }) => {
+    const own = client.channels.get(`private:user:${dora}:notifications`);
+    await own.attach();
+    for (const foreign of [`private:user:${somebody('ana')}:notifications`, 'private:unit:u-1:notifications']) {
+      strictEqual(await refusal(client.channels.get(foreign).attach()), 40160, foreign);
+    }
+    strictEqual(await refusal(own.publish('notification', 'forged')), 40160, 'publishing');
+    strictEqual(client.connection.state, 'connected', 'the connection ended with it');
+  });
+}
+
 async function othersAreNotConcerned() {
   await connected(await token(somebody('eva')), async ({ client, states }) => {
     const seen = states.length;
@@ -110,4 +126,5 @@ await run([
   ['whoever_signs_in_again_comes_back', whoeverSignsInAgainComesBack],
   ['whose_device_is_taken_back_keeps_the_others', whoseDeviceIsTakenBackKeepsTheOthers],
   ['others_are_not_concerned', othersAreNotConcerned],
+  ['what_is_not_theirs_is_refused', whatIsNotTheirsIsRefused],
 ]);
