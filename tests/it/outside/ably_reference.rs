@@ -10,6 +10,8 @@ fn passes(script: &str) {
         ("ARAUTO_ABLY_PUBLISH_KEY", PUBLISH_KEY),
         ("ARAUTO_ABLY_TOKEN_KEY", TOKEN_KEY),
         ("ARAUTO_ABLY_ENDPOINT", &ably.url()),
+        // Three good probes bring people back to an Ably that was away; by default they are a quarter of a minute apart.
+        ("ARAUTO_ABLY_PROBE_EVERY", "1s"),
         // Limits have tests of their own; here few people ask often.
         ("ARAUTO_RATE_LIMIT_ENABLED", "false"),
     ])

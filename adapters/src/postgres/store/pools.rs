@@ -40,8 +40,8 @@ pub(super) const KEEPING: Purpose = Purpose {
     statement: Duration::from_secs(10),
 };
 
-/// The tail reads the log, and streams that begin ask for the head.
-const TAIL_CONNECTIONS: usize = 2;
+/// The tail reads the log, streams that begin ask for the head, and so does health: none of them waits for another.
+const TAIL_CONNECTIONS: usize = 3;
 const KEEPING_CONNECTIONS: usize = 2;
 
 /// What this node has seen of the history, so that it notices when some of it is gone.
