@@ -37,7 +37,6 @@ use domain::cursor::{Cursor, Position};
 use domain::event::{Change, Control};
 use domain::ids::{NotificationId, UserId};
 use domain::state::Mark;
-use futures_util::future::try_join3;
 use tokio_util::task::TaskTracker;
 
 use super::connect::{ConnectError, Database};
@@ -133,9 +132,8 @@ impl PgStore {
             met: Met::default(),
             config,
         };
-        // Asked by all at once, it opens every connection that says where the log stands: a database that has become slow
-        // is not asked for another one first.
-        try_join3(store.head(), store.head(), store.head()).await?;
+        store.pools.warm().await?;
+        store.head().await?;
         Ok(store)
     }
 

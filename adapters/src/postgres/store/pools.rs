@@ -40,8 +40,8 @@ pub(super) const KEEPING: Purpose = Purpose {
     statement: Duration::from_secs(10),
 };
 
-/// The tail reads the log, streams that begin ask for the head, and so does health: none of them waits for another.
-const TAIL_CONNECTIONS: usize = 3;
+/// The tail reads the log, and all who want to know the head ask together: neither waits for the other.
+const TAIL_CONNECTIONS: usize = 2;
 const KEEPING_CONNECTIONS: usize = 2;
 
 /// What this node has seen of the history, so that it notices when some of it is gone.
@@ -186,6 +186,20 @@ impl Pools {
 
     pub(super) async fn keeping(&self) -> Result<Lease, StoreError> {
         Lease::of(&self.keeping, KEEPING).await
+    }
+
+    /// Opens every connection that says where the log stands. A database that has become slow is not asked for another one
+    /// first: readiness gives it a second.
+    pub(super) async fn warm(&self) -> Result<(), StoreError> {
+        let mut leases = Vec::with_capacity(TAIL_CONNECTIONS);
+        for _ in 0..TAIL_CONNECTIONS {
+            leases.push(self.tailing().await?);
+        }
+        for lease in leases {
+            let head = lease.in_time(log::read_head(&lease)).await;
+            lease.settle(head)?;
+        }
+        Ok(())
     }
 
     /// Reads the head, once for all who ask at the same time.
