@@ -110,7 +110,7 @@ impl PgAudit {
     /// Opens the trail of a database whose schema is [migrated](super::migrate()).
     pub fn open(database: &Database) -> Result<Self, ConnectError> {
         Ok(Self {
-            pool: database.pool(PURPOSE, CONNECTIONS)?,
+            pool: database.by_index().pool(PURPOSE, CONNECTIONS)?,
         })
     }
 
