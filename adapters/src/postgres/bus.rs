@@ -1,8 +1,9 @@
 //! The bell that rings when a transaction has committed: `LISTEN` and `NOTIFY`.
 //!
 //! The store rings it whenever it has appended to the log and somebody [needs](super::need) it, with the head that this
-//! left: `h <epoch>-<position> <node>`, and with copies of what it appended where they fit. So [`Bus::announce`] has nothing to do here, and no commit goes unheard for longer
-//! than a connection is lost. Replies to heartbeats travel the same way: `r <json>`, several at once.
+//! left: `h <epoch>-<position> <node>`, and with copies of what it appended where they fit. So [`Bus::announce`] has
+//! nothing to do here, and no commit goes unheard for longer than a connection is lost. Replies to heartbeats travel the
+//! same way: `r <json>`, several at once.
 
 use std::error::Error;
 use std::sync::Arc;

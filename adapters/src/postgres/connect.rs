@@ -132,8 +132,8 @@ impl Database {
     }
 
     /// Says whether another bus carries copies between nodes at present, where there is one.
-    pub(super) fn copies(&self) -> Option<watch::Receiver<bool>> {
-        self.copies.clone()
+    pub(super) const fn copies(&self) -> Option<&watch::Receiver<bool>> {
+        self.copies.as_ref()
     }
 
     /// Returns host and port, for messages. Nothing secret is in them.

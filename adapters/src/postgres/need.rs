@@ -53,7 +53,7 @@ impl Need {
     pub(super) fn of(database: &Database) -> Self {
         Self {
             node: database.node(),
-            copies: database.copies(),
+            copies: database.copies().cloned(),
             said: false,
         }
     }

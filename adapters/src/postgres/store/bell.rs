@@ -169,8 +169,9 @@ impl Ringer {
                 self.needed = others_need(&client, self.database.node()).await?;
                 self.asked_at = Some(Instant::now());
             }
-            let needed = self.needed || self.cut_off();
-            if let Some(said) = grown.said(self.database.node()).filter(|_| needed) {
+            if (self.needed || self.cut_off())
+                && let Some(said) = grown.said(self.database.node())
+            {
                 let notify = client.prepare_cached(NOTIFY).await?;
                 client.execute(&notify, &[&said]).await?;
             }
