@@ -78,10 +78,18 @@ impl PublishSealer {
         let _ = timeout(GOODBYE, self.catch_up()).await;
     }
 
+    /// Records what is in the log by now. What comes in meanwhile is left to the next look: following every publish would
+    /// be a transaction for each, beside its own.
     async fn catch_up(&mut self) {
         loop {
             match self.trail.unrecorded().await {
-                Ok(Some(found)) => self.record(found).await,
+                Ok(Some(found)) => {
+                    let more = found.more;
+                    self.record(found).await;
+                    if !more {
+                        return;
+                    }
+                }
                 Ok(None) => return,
                 Err(_) => {
                     self.observer.saw(&Observation::AuditLate);
@@ -98,6 +106,7 @@ impl PublishSealer {
             stretch,
             mut entries,
             gone,
+            more: _,
         } = found;
         if gone > 0 {
             entries.insert(0, self.gone(stretch, gone));
@@ -139,3 +148,6 @@ impl PublishSealer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

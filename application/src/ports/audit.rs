@@ -139,6 +139,8 @@ pub struct Unrecorded {
     pub entries: Vec<Entry>,
     /// How many places had left the log before they were read.
     pub gone: u64,
+    /// Whether the log went on behind the stretch when it was read.
+    pub more: bool,
 }
 
 /// Publishes, from the log into the trail.

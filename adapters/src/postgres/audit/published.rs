@@ -20,13 +20,15 @@ const STRETCH_MAX: i64 = 2_000;
 /// become visible in their order, so that none is passed over.
 const UNRECORDED: &str = "
 WITH stretch AS (
-    SELECT
-        through,
-        least(through + $1, coalesce((SELECT max(position) FROM events), 0)) AS upto,
-        coalesce((SELECT min(position) FROM events), through + 1) AS oldest
-    FROM audit_published
+    SELECT p.through, least(p.through + $1, log.head) AS upto, log.head, coalesce(log.oldest, p.through + 1) AS oldest
+    FROM audit_published AS p
+    CROSS JOIN LATERAL (
+        SELECT
+            coalesce((SELECT max(position) FROM events), 0) AS head,
+            (SELECT min(position) FROM events) AS oldest
+    ) AS log
 )
-SELECT s.through, s.upto, s.oldest, e.position, e.at, e.detail
+SELECT s.through, s.upto, s.head, s.oldest, e.position, e.at, e.detail
 FROM stretch s
 LEFT JOIN LATERAL (
     SELECT position, at, detail
@@ -86,6 +88,7 @@ fn found(rows: &[Row]) -> Result<Option<Unrecorded>, Failure> {
     };
     let place = |name| -> Result<u64, Failure> { Ok(first.try_get::<_, i64>(name)?.cast_unsigned()) };
     let (from, to, oldest) = (place("through")?, place("upto")?, place("oldest")?);
+    let more = to < place("head")?;
     if to <= from {
         return Ok(None);
     }
@@ -100,6 +103,7 @@ fn found(rows: &[Row]) -> Result<Option<Unrecorded>, Failure> {
         },
         entries,
         gone: oldest.min(to + 1).saturating_sub(from + 1),
+        more,
     }))
 }
 
