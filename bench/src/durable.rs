@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     /// Seconds of a turn of publishing [default: 5, quick: 2]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: Option<u64>,
+    /// Only these numbers of publishers, of 1, 4, 16 and 64
+    #[arg(long, value_delimiter = ',')]
+    publishers: Vec<usize>,
     /// Streams over both nodes while receipts are measured [default: 5000, quick: 500]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=15_000))]
     streams: Option<u32>,
@@ -54,6 +57,8 @@ struct Plan {
     rounds: u32,
     /// Of one turn of publishing.
     turn: Duration,
+    /// Only so many at a time; none means all.
+    publishers: Vec<usize>,
     streams: usize,
     rate: u32,
     /// Of one turn of receipts.
@@ -90,6 +95,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<bool> {
         server: arguments.server,
         rounds: arguments.rounds.unwrap_or(by_size(3, 1)),
         turn: Duration::from_secs(arguments.seconds.unwrap_or(if quick { 2 } else { 5 })),
+        publishers: arguments.publishers,
         streams: arguments.streams.unwrap_or(by_size(5_000, 500)) as usize,
         rate: arguments.rate,
         load: Duration::from_secs(if quick { 3 } else { 10 }),

@@ -18,7 +18,9 @@ use crate::subject::Server;
 use crate::summary::Outcome;
 
 /// Concurrent publishers, and the publishes a second that are asked of them.
-const LOADS: [(usize, Option<f64>); 4] = [
+type Load = (usize, Option<f64>);
+
+const LOADS: [Load; 4] = [
     (1, Some(2_500.0)),
     (4, Some(5_000.0)),
     (16, Some(8_000.0)),
@@ -71,7 +73,7 @@ pub(super) fn run(plan: &Plan, cluster: &Cluster) -> Result<Outcome> {
         if measured.is_err() {
             nodes.iter().for_each(Server::show_tail);
         }
-        for ((publishers, goal), rounds) in LOADS.into_iter().zip(measured?) {
+        for ((publishers, goal), rounds) in measured? {
             outcome
                 .lines
                 .extend(lines(publishers, nodes.len(), goal, &rounds)?);
@@ -103,12 +105,16 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn measure(&self) -> Result<[Rounds; LOADS.len()]> {
-        let mut all: [Rounds; LOADS.len()] = std::array::from_fn(|_| Rounds::default());
+    fn measure(&self) -> Result<Vec<(Load, Rounds)>> {
+        let only = &self.plan.publishers;
+        let asked = LOADS
+            .into_iter()
+            .filter(|(publishers, _)| only.is_empty() || only.contains(publishers));
+        let mut all: Vec<_> = asked.map(|load| (load, Rounds::default())).collect();
         for _ in 0..self.plan.rounds {
-            for ((publishers, _), rounds) in LOADS.into_iter().zip(&mut all) {
-                self.turn(publishers, rounds)?;
-                self.floors(publishers, rounds)?;
+            for ((publishers, _), rounds) in &mut all {
+                self.turn(*publishers, rounds)?;
+                self.floors(*publishers, rounds)?;
             }
         }
         Ok(all)

@@ -38,14 +38,16 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Nothing is written that would have to survive: the commit waits for no disk.
 const NOTIFY: &str = "
-SELECT set_config('synchronous_commit', 'off', true), pg_notify('arauto', $1)";
+SELECT set_config('synchronous_commit', 'off', true), pg_notify('arauto', said)
+FROM unnest($1::text[]) AS said";
 
-/// A notification takes less than 8,000 bytes; where copies do not fit, the head is told alone.
+/// Between two rings: a third of what a receipt at another node may take.
+const BREATH: Duration = Duration::from_millis(1);
+/// A notification takes less than 8,000 bytes; where the copy of one event does not fit, its place is told alone.
 const SAID_MAX: usize = 7_900;
-/// What the text of a copy takes beside its content, at the least.
-const COPY_BYTES_MIN: usize = 100;
-/// More copies than this cannot fit.
-const COPIES_MAX: usize = SAID_MAX / COPY_BYTES_MIN;
+/// One ring copies at most this many events, what a node publishes in some ten milliseconds; of more the head is told
+/// alone.
+const COPIES_MAX: usize = 256;
 
 /// How the log has grown since the last ring.
 #[derive(Debug, Default)]
@@ -115,20 +117,42 @@ impl Grown {
         }
     }
 
-    /// What there is to say.
-    fn said(mut self, node: Option<NodeId>) -> Option<String> {
-        let end = self.end?;
-        let copied = node.filter(|_| !self.too_many).map(|node| {
-            // Marks and publishes commit side by side.
-            self.events.sort_unstable_by_key(|event| event.position);
-            let doorbell = Doorbell {
-                epoch: end.epoch,
-                events: self.events.into(),
-            };
-            copies(end, node, &doorbell)
-        });
-        let fits = copied.filter(|said| said.len() <= SAID_MAX);
-        Some(fits.unwrap_or_else(|| head(end, node)))
+    /// What there is to say, in pieces.
+    fn said(mut self, node: Option<NodeId>) -> Vec<String> {
+        let Some(end) = self.end else {
+            return Vec::new();
+        };
+        let Some(node) = node.filter(|_| !self.too_many) else {
+            return vec![head(end, node)];
+        };
+        // Marks and publishes commit side by side.
+        self.events.sort_unstable_by_key(|event| event.position);
+        let mut said = Vec::new();
+        pieces(end.epoch, node, &self.events, &mut said);
+        said
+    }
+}
+
+/// Says a run of events, in halves where it does not fit.
+fn pieces(epoch: Epoch, node: NodeId, run: &[Arc<Event>], said: &mut Vec<String>) {
+    let Some(last) = run.last() else { return };
+    let end = Cursor {
+        epoch,
+        position: last.position,
+    };
+    let doorbell = Doorbell {
+        epoch,
+        events: run.into(),
+    };
+    let copied = copies(end, node, &doorbell);
+    if copied.len() <= SAID_MAX {
+        said.push(copied);
+    } else if run.len() == 1 {
+        said.push(head(end, Some(node)));
+    } else {
+        let (first, second) = run.split_at(run.len() / 2);
+        pieces(epoch, node, first, said);
+        pieces(epoch, node, second, said);
     }
 }
 
@@ -146,6 +170,7 @@ pub(super) async fn ring(pool: Pool, database: Database, mut rope: Rope) {
             tracing::debug!(%error, "other nodes were not told of a commit");
             tokio::time::sleep(PAUSE).await;
         }
+        tokio::time::sleep(BREATH).await;
     }
 }
 
@@ -169,11 +194,11 @@ impl Ringer {
                 self.needed = others_need(&client, self.database.node()).await?;
                 self.asked_at = Some(Instant::now());
             }
-            if (self.needed || self.cut_off())
-                && let Some(said) = grown.said(self.database.node())
-            {
+            if self.needed || self.cut_off() {
                 let notify = client.prepare_cached(NOTIFY).await?;
-                client.execute(&notify, &[&said]).await?;
+                client
+                    .execute(&notify, &[&grown.said(self.database.node())])
+                    .await?;
             }
             Ok(())
         });

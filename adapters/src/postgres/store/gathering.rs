@@ -75,8 +75,11 @@ impl Gathering {
         self.commit = took;
         self.company = answered + waiting;
         if self.company == 1 {
-            // Alone: there is nothing to learn.
-            return self.begin(Phase::Going);
+            // Alone: there is nothing to learn, and what was being learned begins anew. What is known stays.
+            if !matches!(self.phase, Phase::Kept(_)) {
+                self.begin(self.phase);
+            }
+            return;
         }
         self.commits += 1;
         match self.counted_from {
@@ -115,13 +118,6 @@ impl Gathering {
     fn rate(&self, now: Instant) -> f64 {
         let elapsed = self.counted_from.map_or(Duration::MAX, |from| now - from);
         f64::from(self.answered) / elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
-    }
-}
-
-/// Lets others run until there is nothing more to wait for.
-pub(super) async fn until(over: Instant, mut enough: impl FnMut() -> bool) {
-    while !enough() && Instant::now() < over {
-        tokio::task::yield_now().await;
     }
 }
 
@@ -234,6 +230,17 @@ mod tests {
             waits > 5 && goes > 0,
             "both ways have their place: {waits}, {goes}"
         );
+    }
+
+    #[test]
+    fn what_was_learned_outlasts_a_moment_alone() {
+        let mut gathering = Gathering::default();
+        gathering.begin(Phase::Kept(Way::Wait));
+        let (now, commit) = (Instant::now(), Duration::from_millis(1));
+        gathering.committed(now, commit, 1, 0);
+        assert_eq!(gathering.worth(1), None);
+        gathering.committed(now, commit, 1, 1);
+        assert_eq!(gathering.worth(1), Some((2, commit / 2)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Publishing goes through the [writer]; everything else that [appends](self::append) takes the log's
 //! lock for itself. Reading needs no lock: each answer is one snapshot.
 
+mod alarm;
 mod append;
 mod batch;
 mod bell;
@@ -16,6 +17,7 @@ mod met;
 mod person;
 mod pools;
 mod prune;
+mod queue;
 mod retract;
 mod rows;
 mod schedule;
@@ -46,8 +48,8 @@ use inbox::Desk;
 use marks::Pen;
 use met::Met;
 use pools::{History, Pools};
+use queue::WriterHandle;
 use turns::Turns;
-use writer::WriterHandle;
 
 pub(super) use append::LOG_LOCK;
 

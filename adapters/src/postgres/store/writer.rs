@@ -7,33 +7,23 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use application::ports::{Acceptance, Accepted, Observation, Observer, Refusal, StoreError, Written};
+use application::ports::{Acceptance, Accepted, Observer, Refusal, StoreError, Written};
 use deadpool_postgres::{ClientWrapper, Pool};
 use domain::cursor::Epoch;
 use domain::event::Event;
 use futures_util::future::join4;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use super::super::connect::{Failure, RETRY_AFTER, unavailable};
+use super::super::connect::{Failure, unavailable};
 use super::PgStoreConfig;
 use super::append::{LOCK, LOG_LOCK};
 use super::batch::{ACCEPT, Columns, Outcome, outcome};
 use super::bell::Bell;
 use super::fast;
-use super::gathering::{Gathering, until};
 use super::pools::{Pools, WRITING};
+use super::queue::{Job, Queue, WriterHandle, outcome_unknown, queue};
 
-/// The name of a full queue among the metrics.
-const FULL: &str = "store_writer";
-/// Requests that wait for the next commit. Beyond it the store says that it is away.
-const QUEUE_MAX: usize = 4_096;
-/// One commit takes at most this many events or bytes; a single request that is larger goes alone.
-const COMMIT_EVENTS_MAX: usize = 1_000;
-const COMMIT_BYTES_MAX: usize = 1024 * 1024;
-/// A request that was not stored within this time is told so.
-const DEADLINE: Duration = Duration::from_secs(5);
 /// Between two attempts at an unavailable database.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,70 +31,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// right then, and would be what every later publish does until the server has counted their rows.
 const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off";
 
-/// What became of one request.
-pub(super) type Answer = Result<Written<Vec<Result<Accepted, Refusal>>>, StoreError>;
-
-/// A request that waits for its commit.
-#[derive(Debug)]
-struct Job {
-    items: Vec<Acceptance>,
-    deadline: Instant,
-    answer: oneshot::Sender<Answer>,
-}
-
-impl Job {
-    fn events(&self) -> usize {
-        self.items.iter().map(|item| item.plan.channels.len()).sum()
-    }
-
-    fn bytes(&self) -> usize {
-        let bytes = |item: &Acceptance| super::rows::notification_bytes(&item.notification);
-        let bytes: i32 = self.items.iter().map(bytes).fold(0, i32::saturating_add);
-        usize::try_from(bytes).unwrap_or_default()
-    }
-}
-
-/// Hands requests to the writer.
-#[derive(Clone)]
-pub(super) struct WriterHandle {
-    queue: mpsc::Sender<Job>,
-    observer: Arc<dyn Observer>,
-}
-
-impl WriterHandle {
-    /// Waits for the commit that takes these items. Giving up the wait does not take them back.
-    pub(super) async fn accept(&self, items: Vec<Acceptance>) -> Answer {
-        let (answer, answered) = oneshot::channel();
-        let deadline = Instant::now() + DEADLINE;
-        let job = Job {
-            items,
-            deadline,
-            answer,
-        };
-        if self.queue.try_send(job).is_err() {
-            self.observer.saw(&Observation::Full(FULL));
-            return Err(unavailable());
-        }
-        // A writer that is gone means shutdown.
-        answered.await.unwrap_or(Err(outcome_unknown()))
-    }
-}
-
-const fn outcome_unknown() -> StoreError {
-    StoreError::OutcomeUnknown {
-        retry_after: RETRY_AFTER,
-    }
-}
-
 /// The task behind the handle. It ends when every handle is gone.
 pub(super) struct Writer {
-    queue: mpsc::Receiver<Job>,
-    /// What did not fit into the last batch.
-    left: Option<Job>,
+    queue: Queue,
     pool: Pool,
     config: PgStoreConfig,
     bell: Bell,
-    gathering: Gathering,
 }
 
 /// Makes a writer and its handle.
@@ -114,60 +46,22 @@ pub(super) fn writer(
     bell: Bell,
     observer: Arc<dyn Observer>,
 ) -> (WriterHandle, Writer) {
-    let (sender, queue) = mpsc::channel(QUEUE_MAX);
-    let handle = WriterHandle {
-        queue: sender,
-        observer,
-    };
+    let (handle, queue) = queue(observer);
     let writer = Writer {
         queue,
-        left: None,
         pool: pools.writer.clone(),
         config,
         bell,
-        gathering: Gathering::default(),
     };
     (handle, writer)
 }
 
 impl Writer {
     pub(super) async fn run(mut self) {
-        while let Some(jobs) = self.next_jobs().await {
+        while let Some(jobs) = self.queue.next().await {
             let (began, answered) = (Instant::now(), jobs.len());
             self.serve(jobs).await;
-            let now = Instant::now();
-            self.gathering
-                .committed(now, now - began, answered, self.queue.len());
-        }
-    }
-
-    /// Takes what waits, up to the size of one commit.
-    async fn next_jobs(&mut self) -> Option<Vec<Job>> {
-        let first = if let Some(job) = self.left.take() {
-            job
-        } else {
-            let first = self.queue.recv().await?;
-            self.gather().await;
-            first
-        };
-        let (mut events, mut bytes) = (first.events(), first.bytes());
-        let mut jobs = vec![first];
-        while let Ok(job) = self.queue.try_recv() {
-            events += job.events();
-            bytes += job.bytes();
-            if events > COMMIT_EVENTS_MAX || bytes > COMMIT_BYTES_MAX {
-                self.left = Some(job);
-                break;
-            }
-            jobs.push(job);
-        }
-        Some(jobs)
-    }
-
-    /// Waits for more requests where that is worth it. One is taken already.
-    async fn gather(&self) {
-        if let Some((enough, wait)) = self.gathering.worth(self.queue.len() + 1) {
-            until(Instant::now() + wait, || self.queue.len() + 1 >= enough).await;
+            self.queue.committed(began, answered);
         }
     }
 

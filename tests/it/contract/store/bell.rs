@@ -161,26 +161,51 @@ async fn other_nodes_are_told_with_copies_and_ones_own_without() {
     );
     assert!(matches!(one.listener.next().await, Rung::Ours(_)));
 
-    // What does not fit is told of without copies.
-    let crowd: Vec<_> = (0..200).map(|n| user(&format!("u-{n}"))).collect();
-    let written = one
-        .store
-        .accept(vec![scene.acceptance(to(&crowd)).await])
-        .await
-        .unwrap();
+    // What does not fit into one notification comes in several.
+    let written = to_a_crowd(&one, &scene, 200).await;
+    let pieces = heard_up_to(&mut other.listener, &written).await;
+    let copied = |piece: &Rung| match piece {
+        Rung::Doorbell(copies) => copies.events.to_vec(),
+        _ => Vec::new(),
+    };
+    let copies: Vec<_> = pieces.iter().flat_map(copied).collect();
+    assert!(copies.ends_with(&written.events), "copies are what is logged");
+    assert!(pieces.len() > 1, "{pieces:?}");
+
+    // Of more than is copied the end is told alone.
+    let written = to_a_crowd(&one, &scene, 300).await;
+    let pieces = heard_up_to(&mut other.listener, &written).await;
+    assert!(matches!(pieces.last(), Some(Rung::Head(_))), "{pieces:?}");
+}
+
+async fn to_a_crowd(node: &Node, scene: &Scene<'_>, size: usize) -> Written<Vec<Result<Accepted, Refusal>>> {
+    let crowd: Vec<_> = (0..size).map(|n| user(&format!("u-{n}"))).collect();
+    let item = scene.acceptance(to(&crowd)).await;
+    node.store.accept(vec![item]).await.unwrap()
+}
+
+/// What is heard until the end of what was written is told.
+async fn heard_up_to<T>(listener: &mut Box<dyn Listener>, written: &Written<T>) -> Vec<Rung> {
     let end = written.events.last().unwrap().position;
-    let alone = async {
+    let mut heard = Vec::new();
+    let told = async {
         loop {
-            match other.listener.next().await {
-                Rung::Head(head) if head.position == end => return,
-                Rung::Doorbell(copies) => assert!(copies.events.last().unwrap().position < end),
-                _ => {}
+            let rung = listener.next().await;
+            let reached = match &rung {
+                Rung::Head(head) => head.position,
+                Rung::Doorbell(copies) => copies.events.last().unwrap().position,
+                _ => continue,
+            };
+            heard.push(rung);
+            if reached >= end {
+                return;
             }
         }
     };
-    tokio::time::timeout(PATIENCE, alone)
+    tokio::time::timeout(PATIENCE, told)
         .await
         .expect("nobody was told of a crowd");
+    heard
 }
 
 const fn first_of(epoch: Epoch) -> Cursor {
