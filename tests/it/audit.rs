@@ -7,9 +7,11 @@ use std::time::Duration;
 use domain::time::Timestamp;
 use futures_util::future::join_all;
 use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tests::node::Node;
-use tests::postgres::{Database, database};
+use tests::postgres::database;
+use tests::redis::{Redis, Settings};
 use tests::server::{binary, now};
 
 use crate::cluster::{Setup, http};
@@ -21,18 +23,14 @@ struct Site {
     setup: Setup,
     nodes: [Node; 2],
     client: reqwest::Client,
-    database: Database,
 }
 
 impl Site {
-    async fn open() -> Self {
-        let database = database().await.unwrap();
-        let setup = Setup::new().on_postgres(&database.url());
+    fn open(setup: Setup) -> Self {
         Self {
             nodes: [setup.node(), setup.node()],
             client: http(Duration::from_secs(20)),
             setup,
-            database,
         }
     }
 
@@ -101,7 +99,8 @@ fn said(record: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_done_is_recorded_without_its_content_and_verified_by_a_command() {
-    let site = Site::open().await;
+    let database = database().await.unwrap();
+    let site = Site::open(Setup::new().on_postgres(&database.url()));
     let secret = "Benefício de Ana, CPF 123";
     let draft = json!({ "type": "t", "title": secret, "body": secret, "audience": { "users": ["ana"] } });
     let service = ("back-end", "SERVICE");
@@ -181,7 +180,7 @@ async fn what_is_done_is_recorded_without_its_content_and_verified_by_a_command(
         whole && told.contains("records are as they were written"),
         "{told}"
     );
-    let client = site.database.connect().await.unwrap();
+    let client = database.connect().await.unwrap();
     client
         .batch_execute(
             "ALTER TABLE audit_records DISABLE TRIGGER USER; \
@@ -197,7 +196,8 @@ async fn what_is_done_is_recorded_without_its_content_and_verified_by_a_command(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_asked_to_go_writes_what_it_was_told_first() {
-    let mut site = Site::open().await;
+    let database = database().await.unwrap();
+    let mut site = Site::open(Setup::new().on_postgres(&database.url()));
     for _ in 0..20 {
         let ticket = site
             .call(
@@ -226,8 +226,10 @@ fn in_an_hour() -> String {
     api::wire::Moment(moment).to_string()
 }
 
-/// Publishes until the node is gone, and returns what it acknowledged.
+/// Publishes until the node is gone, and returns what it acknowledged. Whoever is answered last kills it at once: what was
+/// only about to be recorded is lost.
 async fn publishes(site: &Site, publisher: usize, acknowledged: &AtomicUsize) -> Vec<String> {
+    let pid = Pid::from_raw(i32::try_from(site.nodes[0].pid()).unwrap()).unwrap();
     let mut ids = Vec::new();
     let who = format!("back-end-{publisher}");
     let token = site.setup.issuer.token(&who, "SERVICE", &[]).unwrap();
@@ -245,25 +247,19 @@ async fn publishes(site: &Site, publisher: usize, acknowledged: &AtomicUsize) ->
         let Ok(receipt) = answer.error_for_status().unwrap().json::<Value>().await else {
             return ids;
         };
+        if acknowledged.fetch_add(1, Ordering::SeqCst) + 1 == ACKNOWLEDGED {
+            kill_process(pid, Signal::KILL).unwrap();
+        }
         ids.push(receipt["id"].as_str().unwrap().to_owned());
-        acknowledged.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_publish_that_a_killed_node_acknowledged_is_in_the_trail_once() {
-    let mut site = Site::open().await;
+/// Kills a node right behind an answer; whatever it acknowledged is in the trail once.
+async fn is_recorded_once_whoever_is_killed(setup: Setup) {
+    let mut site = Site::open(setup);
     let acknowledged = AtomicUsize::new(0);
-    let pid = rustix::process::Pid::from_raw(i32::try_from(site.nodes[0].pid()).unwrap()).unwrap();
-    let killing = async {
-        while acknowledged.load(Ordering::SeqCst) < ACKNOWLEDGED {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    };
-    let publishing = join_all((0..PUBLISHERS).map(|publisher| publishes(&site, publisher, &acknowledged)));
-    let (ids, ()) = tokio::join!(publishing, killing);
-    let ids: Vec<String> = ids.into_iter().flatten().collect();
+    let publishing = (0..PUBLISHERS).map(|publisher| publishes(&site, publisher, &acknowledged));
+    let ids: Vec<String> = join_all(publishing).await.into_iter().flatten().collect();
     assert!(ids.len() >= ACKNOWLEDGED);
     site.nodes[0].kill_9().unwrap();
 
@@ -282,4 +278,19 @@ async fn every_publish_that_a_killed_node_acknowledged_is_in_the_trail_once() {
     }
     let (whole, told) = site.verify();
     assert!(whole, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_publish_that_a_killed_node_acknowledged_is_in_the_trail_once() {
+    let database = database().await.unwrap();
+    is_recorded_once_whoever_is_killed(Setup::new().on_postgres(&database.url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_publish_that_a_killed_node_over_redis_acknowledged_is_in_the_trail_once() {
+    let redis = Redis::start(Settings::default()).unwrap();
+    let setup = Setup::new()
+        .with("ARAUTO_STORE", "redis")
+        .with("ARAUTO_REDIS_URL", &redis.url());
+    is_recorded_once_whoever_is_killed(setup).await;
 }
