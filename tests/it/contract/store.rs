@@ -18,6 +18,7 @@ mod bounds;
 mod durable;
 mod expiry;
 mod inbox;
+mod log_lock;
 mod marks;
 mod model;
 mod on_postgres;

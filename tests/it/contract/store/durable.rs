@@ -21,9 +21,6 @@ use tokio_util::task::TaskTracker;
 use super::on_postgres::PgStores;
 use super::scene::{Item, Scene, key, positions, to, user};
 
-/// The advisory lock under which positions are given out, as operators see it in `pg_locks`.
-const LOG_LOCK: i64 = 0x6172_6175_746f_0000;
-
 pub(super) async fn node(url: &str) -> Arc<PgStore> {
     let place: Place = url.parse().unwrap();
     let tasks = TaskTracker::new();
@@ -38,18 +35,18 @@ pub(super) async fn node(url: &str) -> Arc<PgStore> {
 }
 
 /// Things to publish, with ids of their own.
-struct Desk {
+pub(super) struct Desk {
     scene: PgStores,
 }
 
 impl Desk {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         Self {
             scene: PgStores::begin().await,
         }
     }
 
-    async fn items(&self, items: Vec<Item>) -> Vec<Acceptance> {
+    pub(super) async fn items(&self, items: Vec<Item>) -> Vec<Acceptance> {
         let scene = Scene::open(&self.scene).await;
         let mut made = Vec::new();
         for item in items {
@@ -69,12 +66,12 @@ fn titled(acceptance: Acceptance, title: &str) -> Acceptance {
     acceptance
 }
 
-async fn one(store: &PgStore, acceptance: Acceptance) -> Result<Accepted, Refusal> {
+pub(super) async fn one(store: &PgStore, acceptance: Acceptance) -> Result<Accepted, Refusal> {
     let written = store.accept(vec![acceptance]).await.unwrap();
     written.value.into_iter().next().unwrap()
 }
 
-async fn log_of(store: &PgStore) -> Vec<Arc<domain::event::Event>> {
+pub(super) async fn log_of(store: &PgStore) -> Vec<Arc<domain::event::Event>> {
     let head = store.head().await.unwrap();
     let after = domain::cursor::Cursor {
         position: head.oldest.prior(),
@@ -83,18 +80,13 @@ async fn log_of(store: &PgStore) -> Vec<Arc<domain::event::Event>> {
     store.read(after, usize::MAX).await.unwrap().events
 }
 
-async fn client(database: &Database) -> Client {
+pub(super) async fn client(database: &Database) -> Client {
     database.connect().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_nodes_give_contiguous_places_that_appear_in_order() {
     let database = database().await.unwrap();
-    // A database whose default keeps one snapshot for a whole transaction: it would be older than the log's lock.
-    let stubborn = "DO $$ BEGIN
-        EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
-    END $$";
-    client(&database).await.batch_execute(stubborn).await.unwrap();
     let nodes = [node(&database.url()).await, node(&database.url()).await];
     let desk = Desk::open().await;
     let items = desk
@@ -183,29 +175,6 @@ async fn keys_taken_in_opposite_order_lock_nobody_out() {
             .filter(|accepted| !accepted.replayed);
         assert_eq!(fresh.count(), 30);
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_frozen_node_that_holds_the_log_is_shaken_off() {
-    let database = database().await.unwrap();
-    let store = node(&database.url()).await;
-    let desk = Desk::open().await;
-    let frozen = client(&database).await;
-    // As each connection of a store does for itself.
-    frozen
-        .batch_execute("SET idle_in_transaction_session_timeout = '2s'; BEGIN")
-        .await
-        .unwrap();
-    frozen
-        .execute("SELECT pg_advisory_xact_lock($1)", &[&LOG_LOCK])
-        .await
-        .unwrap();
-    let item = desk.items(vec![to(&[user("ana")])]).await.remove(0);
-    assert!(
-        one(&store, item).await.is_ok(),
-        "the others wait a moment, and are served"
-    );
-    assert!(frozen.is_closed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
