@@ -21,7 +21,8 @@ struct Asked<Q, A> {
     tell: oneshot::Sender<Answer<A>>,
 }
 
-/// Who waits, and whose turn it is. Those who wait are requests of this node: its connections bound them.
+/// Who waits, and whose turn it is. Those who wait are requests of this node, one for each connection, and a few tasks: its
+/// bound on connections is theirs, and is where too many are counted. Whoever has gone takes no room for long.
 pub(super) struct Crowd<Q, A> {
     /// Never held over an await.
     waiting: Mutex<Vec<Asked<Q, A>>>,
@@ -67,7 +68,11 @@ impl<Q: Clone, A> Crowd<Q, A> {
 
     fn join(&self, question: Q) -> oneshot::Receiver<Answer<A>> {
         let (tell, told) = oneshot::channel();
-        self.waiting().push(Asked { question, tell });
+        let mut waiting = self.waiting();
+        if waiting.len() == waiting.capacity() {
+            waiting.retain(|asked| !asked.tell.is_closed());
+        }
+        waiting.push(Asked { question, tell });
         told
     }
 
@@ -104,11 +109,14 @@ fn share<A>(answers: Answer<Vec<A>>, tell: Vec<oneshot::Sender<Answer<A>>>) {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+    use std::pin::pin;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use futures_util::future::join_all;
+    use futures_util::poll;
     use tokio::time::{sleep, timeout};
 
     use super::*;
@@ -167,6 +175,24 @@ mod tests {
         let (gone, stays) = tokio::join!(gone, stays);
         assert!(gone.is_err());
         assert_eq!(stays.unwrap().0, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asked_and_went_takes_no_room() {
+        let crowd: Crowd<usize, usize> = Crowd::default();
+        let hung = crowd.ask(0, |_| pending());
+        let coming_and_going = async {
+            for question in 1..10_000 {
+                assert!(poll!(pin!(crowd.ask(question, |_| pending()))).is_pending());
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = hung => {}
+            () = coming_and_going => {}
+        }
+        let waiting = crowd.waiting();
+        assert!(waiting.capacity() < 100, "room for {}", waiting.capacity());
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use domain::time::Timestamp;
 
 mod bell;
 mod bounds;
+mod crowds;
 mod durable;
 mod expiry;
 mod inbox;
