@@ -24,8 +24,8 @@ WITH stretch AS (
     FROM audit_published AS p
     CROSS JOIN LATERAL (
         SELECT
-            coalesce((SELECT max(position) FROM events), 0) AS head,
-            (SELECT min(position) FROM events) AS oldest
+            coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0) AS head,
+            (SELECT position FROM events ORDER BY position LIMIT 1) AS oldest
     ) AS log
 )
 SELECT s.through, s.upto, s.head, s.oldest, e.position, e.at, e.detail

@@ -16,7 +16,7 @@ use super::rows::{self, Contents, EVENT, NOTIFICATION, place, position, texts};
 const HEAD: &str = "
 SELECT
     (SELECT max(epoch) FROM epochs) AS epoch,
-    coalesce((SELECT max(position) FROM events), 0) AS position,
+    coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0) AS position,
     (SELECT oldest FROM bounds) AS oldest";
 
 /// Everything in between these two is read from one snapshot.

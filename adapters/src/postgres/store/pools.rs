@@ -159,12 +159,15 @@ impl Pools {
         connections: usize,
         history: &Arc<History>,
     ) -> Result<Self, ConnectError> {
+        // Whoever holds the log's lock, and whoever follows the log, waits for no walk through a table.
+        let by_index = database.by_index();
         let pool = |purpose, size| database.pool_with(purpose, size, verified(history));
+        let looking_up = |purpose, size| by_index.pool_with(purpose, size, verified(history));
         Ok(Self {
-            writer: pool(WRITING, 1)?,
+            writer: looking_up(WRITING, 1)?,
             bell: database.pool(RINGING, 1)?,
-            marks: pool(MARKING, connections)?,
-            tail: pool(TAILING, TAIL_CONNECTIONS)?,
+            marks: looking_up(MARKING, connections)?,
+            tail: looking_up(TAILING, TAIL_CONNECTIONS)?,
             reads: pool(READING, connections)?,
             keeping: pool(KEEPING, KEEPING_CONNECTIONS)?,
             history: Arc::clone(history),

@@ -27,10 +27,6 @@ use super::queue::{Job, Queue, WriterHandle, outcome_unknown, queue};
 /// Between two attempts at an unavailable database.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The plan is made once, at the first publish, when there is nothing to be found yet. Walking through tables would be
-/// right then, and would be what every later publish does until the server has counted their rows.
-const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off";
-
 /// The task behind the handle. It ends when every handle is gone.
 pub(super) struct Writer {
     queue: Queue,
@@ -229,7 +225,7 @@ async fn flush(
     *sent = true;
     let parameters = columns.parameters();
     let (begun, locked, rows, ended) = join4(
-        client.batch_execute(BEGIN),
+        client.batch_execute("BEGIN"),
         client.execute(&lock, &[&LOG_LOCK]),
         client.query(&accept, &parameters),
         client.batch_execute("COMMIT"),
