@@ -2,6 +2,7 @@
 
 mod ably;
 mod breakers;
+mod compression;
 mod load;
 mod process;
 mod security;
@@ -18,6 +19,7 @@ use prometheus::{
 
 use self::ably::Ably;
 use self::breakers::Breakers;
+use self::compression::Compression;
 use self::load::Load;
 use self::process::Process;
 use self::security::Security;
@@ -63,6 +65,7 @@ pub struct Metrics {
     request_duration: HistogramVec,
     ably: Ably,
     breakers: Breakers,
+    compression: Compression,
     load: Load,
     security: Security,
     hub: Hub,
@@ -170,6 +173,7 @@ impl Metrics {
             security: Security::new(r)?,
             ably: Ably::new(r)?,
             breakers: Breakers::new(r)?,
+            compression: Compression::new(r)?,
             load: Load::new(r)?,
             hub: Hub::new(r)?,
             process: Process::new(r)?,
@@ -189,6 +193,7 @@ impl Observer for Metrics {
             Observation::Tailed { events } => self.tailed_events.inc_by(wide(events)),
             Observation::TailGap => self.tail_gaps.inc(),
             Observation::Delivered { frames } => self.delivered_frames.inc_by(wide(frames)),
+            Observation::Compressed { what, plain, sent } => self.compression.saw(what, plain, sent),
             Observation::StreamOpened => self.streams_opened.inc(),
             Observation::StreamClosed(reason) => count(&self.streams_closed, reason),
             Observation::StreamRefused(reason) => count(&self.streams_refused, reason),
@@ -344,8 +349,13 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, Metric
 
 /// Counts one under a label. It fails only for another number of labels than were registered, which is one.
 fn count(counters: &IntCounterVec, label: &str) {
+    count_by(counters, label, 1);
+}
+
+/// Counts so many under a label.
+fn count_by(counters: &IntCounterVec, label: &str, by: usize) {
     if let Ok(counter) = counters.get_metric_with_label_values(&[label]) {
-        counter.inc();
+        counter.inc_by(wide(by));
     }
 }
 

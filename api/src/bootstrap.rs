@@ -340,6 +340,7 @@ fn http_config(config: &Config, ready: &Arc<AtomicBool>, node: NodeId) -> anyhow
         ready: Arc::clone(ready),
         node: format!("{:08x}", node.0),
         spread: upkeep::spread(config),
+        compression: config.streams.compression,
         bodies: BodyBudget::new(config.limits.request_bodies_max_bytes),
         ..HttpConfig::default()
     })

@@ -16,7 +16,7 @@ pub enum Level {
     Normal,
     /// Heartbeats are slower.
     Light,
-    /// Pages of history are smaller, and new streams are not compressed.
+    /// Pages of history are smaller, and neither they nor new streams are compressed.
     Moderate,
     /// Fewer streams are opened at a time.
     Severe,
@@ -82,7 +82,7 @@ impl Level {
         }
     }
 
-    /// Tells whether a new stream may be compressed: that takes processor and memory for as long as it is open.
+    /// Tells whether a new stream, or a page of history, may be compressed: that takes processor.
     pub fn compresses(self) -> bool {
         self < Self::Moderate
     }

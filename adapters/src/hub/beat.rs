@@ -33,7 +33,7 @@ impl Beat {
             sequence,
             cursor,
             sent_at,
-            frames: [OnceLock::new(), OnceLock::new()],
+            frames: [const { OnceLock::new() }; Format::COUNT],
         }
     }
 

@@ -24,7 +24,7 @@ use domain::ids::NotificationId;
 use domain::time::Timestamp;
 
 /// What an event costs beside its payload: the entry, its places in lane and order, the event itself.
-const ENTRY_BYTES: usize = 320;
+const ENTRY_BYTES: usize = 360;
 
 /// One event that clients can receive.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Entry {
         Self {
             epoch,
             event,
-            frames: [OnceLock::new(), OnceLock::new()],
+            frames: [const { OnceLock::new() }; Format::COUNT],
         }
     }
 

@@ -60,6 +60,19 @@ fn after(observations: &[Observation]) -> BTreeMap<String, f64> {
 }
 
 #[test]
+fn what_was_compressed_is_counted_before_and_after_by_what_it_was() {
+    let compressed = |what, plain, sent| Observation::Compressed { what, plain, sent };
+    let moved = after(&[compressed("page", 30_000, 5_000), compressed("stream", 600, 370)]);
+    let expected = [
+        ("arauto_compressed_plain_bytes_total{what=\"page\"}", 30_000.0),
+        ("arauto_compressed_plain_bytes_total{what=\"stream\"}", 600.0),
+        ("arauto_compressed_sent_bytes_total{what=\"page\"}", 5_000.0),
+        ("arauto_compressed_sent_bytes_total{what=\"stream\"}", 370.0),
+    ];
+    assert_eq!(moved, expected.map(|(series, by)| (series.to_owned(), by)).into());
+}
+
+#[test]
 fn every_observation_moves_its_own_metric_and_no_other() {
     for (observation, moved) in [
         (

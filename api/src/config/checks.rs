@@ -38,6 +38,7 @@ impl Config {
                     .unwrap_or(u32::MAX),
                 handshakes: count(layers.get(&keys::HANDSHAKES)?),
                 handshake_queue: count(layers.get(&keys::HANDSHAKE_QUEUE)?),
+                compression: layers.get(&keys::COMPRESSION)?,
             },
             heartbeat: heartbeat(layers)?,
             limits: LimitsConfig {

@@ -156,6 +156,9 @@ keys! {
         HANDSHAKES: u64 = value("256"), Count(1..=100_000);
         /// How many wait for that. Whoever comes beyond is told when to come back.
         HANDSHAKE_QUEUE: u64 = value("4096"), Count(0..=1_000_000);
+        /// Whether streams and pages of history are compressed (gzip) for clients that ask for it, as browsers do. An event
+        /// is compressed once for all streams. Switch it off where a proxy in front compresses.
+        COMPRESSION: bool = value("true"), Flag;
     }
     "Limits" {
         /// The size of a notification as it is sent.

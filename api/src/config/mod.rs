@@ -188,6 +188,8 @@ pub struct StreamsConfig {
     pub handshakes: usize,
     /// `ARAUTO_HANDSHAKE_QUEUE`
     pub handshake_queue: usize,
+    /// `ARAUTO_COMPRESSION`
+    pub compression: bool,
 }
 
 /// Sizes and rates.

@@ -17,7 +17,7 @@ const JSON: &str = "application/json";
 
 /// A JSON answer that the document describes as `T`.
 pub(crate) struct Answer<T, const STATUS: u16 = 200> {
-    json: String,
+    body: Vec<u8>,
     headers: Vec<(HeaderName, HeaderValue)>,
     described: PhantomData<fn() -> T>,
 }
@@ -26,10 +26,21 @@ impl<T: Type, const STATUS: u16> Answer<T, STATUS> {
     /// Writes an answer. `shape` is `T` itself, or something that is written as `T` is described.
     pub(crate) fn new(shape: &impl Serialize) -> Self {
         Self {
-            json: to_json(shape),
+            body: to_json(shape).into_bytes(),
             headers: Vec::new(),
             described: PhantomData,
         }
+    }
+
+    /// Returns what is in it.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Puts the same into it in another coding.
+    pub(crate) fn recoded(mut self, body: Vec<u8>) -> Self {
+        self.body = body;
+        self
     }
 
     /// Adds a header.
@@ -44,7 +55,7 @@ impl<T: Type, const STATUS: u16> IntoResponse for Answer<T, STATUS> {
         let mut response = Response::builder()
             .status(StatusCode::from_u16(STATUS).unwrap_or_default())
             .content_type(JSON)
-            .body(Body::from_string(self.json));
+            .body(Body::from_vec(self.body));
         for (name, value) in self.headers {
             response.headers_mut().append(name, value);
         }

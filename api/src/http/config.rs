@@ -34,6 +34,8 @@ pub struct HttpConfig {
     pub node: String,
     /// How clients are spread when they come back.
     pub spread: ReconnectSpread,
+    /// Whether streams and pages are compressed where clients ask for it.
+    pub compression: bool,
     /// The memory of all bodies that are being read.
     pub bodies: BodyBudget,
     /// The version of the program.
@@ -53,6 +55,7 @@ impl Default for HttpConfig {
             ready: Arc::new(AtomicBool::new(true)),
             node: String::new(),
             spread: ReconnectSpread::default(),
+            compression: true,
             bodies: BodyBudget::default(),
             version: env!("CARGO_PKG_VERSION"),
         }

@@ -10,6 +10,7 @@ use domain::cursor::{Cursor, Epoch};
 use domain::ids::NotificationId;
 use domain::notification::{NotificationType, Priority};
 use domain::state::{Mark, StateFilter};
+use poem::Request;
 use poem::web::Data;
 use poem_openapi::registry::MetaSchema;
 use poem_openapi::types::Example;
@@ -17,6 +18,7 @@ use poem_openapi::{Object, OpenApi};
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
+use super::coding::Page;
 use super::notification::{ItemDocument, PageDocument, StateBody};
 use super::problem::{CALLER, JSON_BODY, Kind, Outcome, Problem, STORE, causes};
 use super::request::{Asked, Caller, Faults, FromTexts, JsonBody, Named, RequestBody, once};
@@ -58,6 +60,7 @@ impl InboxApi {
     async fn page(
         &self,
         services: Data<&Arc<Services>>,
+        request: &Request,
         caller: Caller,
         /// How many items at most.
         limit: Asked<PageLimit>,
@@ -72,9 +75,9 @@ impl InboxApi {
         priority: Asked<Priority>,
         /// Of this channel alone; one of those of your inbox.
         channel: Asked<Channel>,
-    ) -> Outcome<Answer<PageDocument>, Paging> {
+    ) -> Outcome<Page<PageDocument>, Paging> {
         let mut faults = Faults::default();
-        let request = PageRequest {
+        let wanted = PageRequest {
             limit: faults.take(limit).map_or(PAGE_DEFAULT, |PageLimit(limit)| limit),
             before: faults.take(before),
             filter: faults.take(state).unwrap_or_default(),
@@ -83,8 +86,9 @@ impl InboxApi {
             channel: faults.take(channel),
         };
         faults.check()?;
-        let page = services.inbox.page(&caller.0, request).await?;
-        Ok(Answer::new(&PageShape::of(&page)))
+        let page = services.inbox.page(&caller.0, wanted).await?;
+        let answer = Answer::new(&PageShape::of(&page));
+        Ok(Page::of(answer, &services, request.headers()))
     }
 
     /// Count what is unread

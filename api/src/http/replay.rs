@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use application::replay::{REPLAY_MAX, ReplayPage};
 use domain::cursor::Cursor;
+use poem::Request;
 use poem::web::Data;
 use poem_openapi::registry::MetaSchema;
 use poem_openapi::types::Example;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::answer::Answer;
+use super::coding::Page;
 use super::inbox::bounded_number;
 use super::problem::{CALLER, Kind, Outcome, Problem, STORE, causes};
 use super::request::{Asked, Caller, Faults, FromTexts};
@@ -39,12 +41,13 @@ impl ReplayApi {
     async fn replay(
         &self,
         services: Data<&Arc<Services>>,
+        request: &Request,
         caller: Caller,
         /// The last cursor that you have.
         after: Asked<Cursor, true>,
         /// How many events at most.
         limit: Asked<ReplayLimit>,
-    ) -> Outcome<Answer<ReplayDocument>, Replaying> {
+    ) -> Outcome<Page<ReplayDocument>, Replaying> {
         let mut faults = Faults::default();
         let after = faults.require(after);
         let limit = faults
@@ -52,7 +55,8 @@ impl ReplayApi {
             .map_or(LIMIT_DEFAULT, |ReplayLimit(limit)| limit);
         let after = faults.check_with(after)?;
         let page = services.replay.run(&caller.0, after, limit).await?;
-        Ok(Answer::new(&ReplayShape::of(&page)?))
+        let answer = Answer::new(&ReplayShape::of(&page)?);
+        Ok(Page::of(answer, &services, request.headers()))
     }
 }
 

@@ -1,21 +1,16 @@
 //! Event streams.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use application::boundary::{Panicked, bounded_now};
 use application::error::Error;
 use application::limits::Limited;
-use application::ports::{Format, Message, Observer, Outgoing, Selection, Subscription};
+use application::ports::{Format, Message, Selection};
 use application::subscribe::{CHANNELS_MAX, StreamRequest, SubscribeError};
 use bytes::Bytes;
 use domain::capability::Principal;
 use domain::channel::Channel;
 use domain::stream::{CloseReason, Jitter, Resume};
-use futures_core::Stream;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::web::Data;
 use poem::{Body, IntoResponse, Request, Response};
@@ -23,9 +18,11 @@ use poem_openapi::registry::{MetaResponses, MetaSchema, MetaSchemaRef, Registry}
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::answer::{empty_response, text_response};
+use super::coding::Coding;
 use super::edge::ClientAddress;
 use super::edge::limit::stream_turn;
 use super::edge::trace::Trace;
+use super::frames::Frames;
 use super::problem::{CREDENTIALS, Kind, Outcome, Problem, TicketRefusal, causes, token_missing};
 use super::request::{Asked, Faults, FromTexts, MaybeCaller, Sent, StreamCookie, once};
 use super::{Group, Services, schema};
@@ -50,7 +47,8 @@ impl StreamApi {
     /// The first bytes come at once: a `retry:` of this connection's own, then `ready`. Then come the events after
     /// the cursor that the client showed, then live ones, without a seam. Events: `ready`, `notification`,
     /// `retracted`, `state`, `heartbeat`, `reset`, `session`, `closing`; `data` is one line of JSON, and `id` is the
-    /// cursor to come back with. `Accept` is not looked at.
+    /// cursor to come back with. `Accept` is not looked at; with `Accept-Encoding: gzip` each event is readable as soon
+    /// as its bytes are there.
     ///
     /// Who is calling says a bearer token, or a ticket in the address where a native `EventSource` can send no
     /// header: its first use within 30 seconds needs nothing else, and later uses, the browser's own reconnects,
@@ -110,13 +108,17 @@ impl StreamApi {
         if let Err(Limited(left)) = stream_turn(&services, request, Some(&principal)).await {
             return Ok(closing(&services, CloseReason::RateLimited, left.reset));
         }
+        let coding = Coding::of(&services, request.headers());
         let wanted = StreamRequest {
             selection,
             resume: resume(header, address),
-            format: Format::Sse,
+            format: match coding {
+                Coding::Identity => Format::Sse,
+                Coding::Gzip => Format::SseGzip,
+            },
             ticket,
         };
-        Ok(open(&services, principal, wanted).await?)
+        Ok(open(&services, principal, wanted, coding).await?)
     }
 }
 
@@ -150,12 +152,13 @@ async fn open(
     services: &Services,
     principal: Arc<Principal>,
     request: StreamRequest,
+    coding: Coding,
 ) -> Result<StreamAnswer, Problem> {
     match services.subscribe.run(principal, request).await {
-        Ok(subscription) => Ok(StreamAnswer::Open(Frames {
-            subscription,
-            observer: Arc::clone(&services.observer),
-        })),
+        Ok(subscription) => {
+            let frames = Frames::new(subscription, Arc::clone(&services.observer), coding);
+            Ok(StreamAnswer::Open(frames))
+        }
         Err(SubscribeError::Later { reason, after }) => Ok(closing(services, reason, after)),
         Err(SubscribeError::Request(Error::Store(_) | Error::Unavailable { .. })) => Ok(later(services)),
         Err(SubscribeError::Request(error)) => Err(error.into()),
@@ -187,9 +190,12 @@ pub(crate) enum StreamAnswer {
 
 impl IntoResponse for StreamAnswer {
     fn into_response(self) -> Response {
-        let (body, closing) = match self {
-            Self::Open(frames) => (Body::from_bytes_stream(frames), None),
-            Self::Closing(frame, reason) => (Body::from_bytes(frame), Some(reason)),
+        let (body, coding, closing) = match self {
+            Self::Open(frames) => {
+                let coding = frames.coding();
+                (Body::from_bytes_stream(frames), coding, None)
+            }
+            Self::Closing(frame, reason) => (Body::from_bytes(frame), Coding::Identity, Some(reason)),
             Self::Ended => return StatusCode::NO_CONTENT.into(),
         };
         let mut response = Response::builder().content_type(EVENT_STREAM).body(body);
@@ -197,6 +203,9 @@ impl IntoResponse for StreamAnswer {
             response.set_data(reason);
         }
         let headers = response.headers_mut();
+        for (name, value) in coding.headers() {
+            headers.append(name, value);
+        }
         headers.insert(
             header::CACHE_CONTROL,
             HeaderValue::from_static("no-store, no-transform"),
@@ -209,10 +218,11 @@ impl IntoResponse for StreamAnswer {
 
 impl ApiResponse for StreamAnswer {
     fn meta() -> MetaResponses {
-        let stream = text_response(
+        let mut stream = text_response(
             EVENT_STREAM,
             "The stream; or, where it cannot be served now, `retry:`, one `closing` event and the end.",
         );
+        stream.headers.push(Coding::described());
         let ended = empty_response(
             204,
             "The ticket's stream was closed for good: do not come back with it.",
@@ -223,35 +233,6 @@ impl ApiResponse for StreamAnswer {
     }
 
     fn register(_: &mut Registry) {}
-}
-
-/// The frames of an open stream. Each is shared with other streams where it can be, and nothing is held here.
-/// One that panics ends: its client comes back with what it got last.
-pub(crate) struct Frames {
-    subscription: Box<dyn Subscription>,
-    observer: Arc<dyn Observer>,
-}
-
-/// A comment: proxies and kernels see that the stream lives, scripts see nothing.
-const KEEP_ALIVE: Bytes = Bytes::from_static(b":\n\n");
-
-impl Stream for Frames {
-    type Item = io::Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        let frames = &mut *self;
-        let poll = || frames.subscription.poll_next(context);
-        let next = match bounded_now(&*frames.observer, "stream", poll) {
-            Ok(poll) => ready!(poll),
-            Err(Panicked(_)) => None,
-        };
-        Poll::Ready(next.map(|outgoing| {
-            Ok(match outgoing {
-                Outgoing::Frame(frame) => frame,
-                Outgoing::KeepAlive => KEEP_ALIVE,
-            })
-        }))
-    }
 }
 
 /// A ticket as the address gives it.

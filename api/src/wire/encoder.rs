@@ -10,6 +10,7 @@ use domain::cursor::{Cursor, Epoch};
 use domain::event::Event;
 use domain::notification::Notification;
 
+use super::gzip::{Effort, press};
 use super::json::{json_len, to_json, write_json};
 use super::shapes::{NotificationShape, Parts};
 
@@ -29,6 +30,10 @@ impl Encoder for WireEncoder {
     fn encode(&self, format: Format, message: &Message<'_>) -> Bytes {
         in_scratch(|frame| match format {
             Format::Sse => write_sse(frame, message),
+            Format::SseGzip => {
+                write_sse(frame, message);
+                press(frame, effort(message));
+            }
             Format::WebSocket => write_websocket(frame, message),
         })
     }
@@ -60,6 +65,15 @@ fn in_scratch(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
         scratch.shrink_to(SCRATCH_KEPT_BYTES);
         frame
     })
+}
+
+/// Events go to many streams, or are read again by those that come back. Whatever else there is goes to one stream, and
+/// may say what only that one is to know, or is as short as it is soon forgotten.
+fn effort(message: &Message<'_>) -> Effort {
+    match message {
+        Message::Event(..) => Effort::Shared,
+        _ => Effort::Passing,
+    }
 }
 
 fn write_sse(frame: &mut Vec<u8>, message: &Message<'_>) {

@@ -68,6 +68,15 @@ pub enum Observation {
         /// How many.
         frames: usize,
     },
+    /// Something that goes to clients was compressed.
+    Compressed {
+        /// The name of what.
+        what: &'static str,
+        /// Its bytes before.
+        plain: usize,
+        /// Its bytes as they are sent.
+        sent: usize,
+    },
     /// A stream was opened.
     StreamOpened,
     /// A stream ended; the name of the reason.

@@ -16,19 +16,22 @@ use domain::time::Timestamp;
 pub enum Format {
     /// `text/event-stream`
     Sse,
+    /// The same in gzip: pieces that are compressed once for all streams. What a piece is, the edge alone knows.
+    SseGzip,
     /// `arauto.v1`: one JSON text frame each.
     WebSocket,
 }
 
 impl Format {
     /// How many formats there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 3;
 
     /// Returns the format's place, below [`Format::COUNT`].
     pub const fn index(self) -> usize {
         match self {
             Self::Sse => 0,
-            Self::WebSocket => 1,
+            Self::SseGzip => 1,
+            Self::WebSocket => 2,
         }
     }
 }

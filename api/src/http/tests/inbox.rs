@@ -48,7 +48,7 @@ fn item(position: u64) -> InboxItem {
     }
 }
 
-fn page(has_more: bool) -> InboxPage {
+pub(super) fn page(has_more: bool) -> InboxPage {
     InboxPage {
         items: vec![item(9), item(8)],
         has_more,

@@ -2,6 +2,7 @@
 
 mod ably;
 mod admin;
+mod coding;
 mod conformance;
 mod degrade;
 mod deliveries;
@@ -19,6 +20,7 @@ mod world;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use flate2::read::GzDecoder;
 use futures_util::future::BoxFuture;
 use poem::http::uri::Scheme;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -128,11 +130,17 @@ impl Call<'_> {
         let response = (self.client.call)(Request::from_parts(parts, self.body)).await;
         let pattern = response.data::<RoutePattern>().copied();
         let (parts, body) = response.into_parts();
-        let bytes = body.into_vec().await.unwrap();
+        let sent = body.into_vec().await.unwrap();
+        let text = if parts.headers.contains_key(header::CONTENT_ENCODING) {
+            std::io::read_to_string(GzDecoder::new(sent.as_slice())).unwrap()
+        } else {
+            String::from_utf8(sent.clone()).unwrap()
+        };
         let reply = Reply {
             status: parts.status,
             headers: parts.headers,
-            text: String::from_utf8(bytes).unwrap(),
+            text,
+            sent_bytes: sent.len(),
         };
         (pattern, reply)
     }
@@ -144,6 +152,8 @@ struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     text: String,
+    /// How many bytes it took.
+    sent_bytes: usize,
 }
 
 impl Reply {

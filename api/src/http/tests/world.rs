@@ -17,10 +17,11 @@ use application::inbox::Inbox;
 use application::limits::{Limits, Rules};
 use application::load::Load;
 use application::ports::{
-    AblySigner, Audit, BlocksFormat, BreakerReport, Breakers, Bus, Limiter, MockAudit, MockBus, MockOutbox,
-    MockRegistry, MockSettings, MockStore, MockTransport, OpenError, OpenStream, Outbox, Outgoing, Probe,
-    RevocationsFormat, Sanitizer, Seal, Settings, Store, Streams, StreamsReport, Subscription, TokenError,
-    Tokens, Transport, UnreadableBlocks, UnreadableRevocations, Unsubscribed, Vitals,
+    AblySigner, Audit, BlocksFormat, BreakerReport, Breakers, Bus, Format, Limiter, MockAudit, MockBus,
+    MockOutbox, MockRegistry, MockSettings, MockStore, MockTransport, OpenError, OpenStream, Outbox,
+    Outgoing, Probe, RevocationsFormat, Sanitizer, Seal, Settings, Store, Streams, StreamsReport,
+    Subscription, TokenError, Tokens, Transport, UnreadableBlocks, UnreadableRevocations, Unsubscribed,
+    Vitals,
 };
 use application::publish::Publish;
 use application::replay::Replay;
@@ -53,7 +54,7 @@ use poem::{Request, Response};
 
 use super::Client;
 use crate::http::{HttpConfig, Services, SocketOpening, Sockets};
-use crate::wire::WireEncoder;
+use crate::wire::{WireEncoder, piece};
 
 /// Everything behind the edge, to be changed before it is served.
 pub(crate) struct World {
@@ -541,9 +542,20 @@ impl Streams for FakeStreams {
         if let Some(refusal) = self.refusal.lock().unwrap().clone() {
             return Err(refusal);
         }
-        let connection = request.connection;
+        let (connection, format) = (request.connection, request.format);
         self.opened.lock().unwrap().push(request);
-        let frames = self.frames.lock().unwrap().clone();
+        let in_format = |outgoing| match (format, outgoing) {
+            (Format::SseGzip, Outgoing::Frame(frame)) => Outgoing::Frame(piece(&frame)),
+            (_, outgoing) => outgoing,
+        };
+        let frames: Vec<_> = self
+            .frames
+            .lock()
+            .unwrap()
+            .iter()
+            .cloned()
+            .map(in_format)
+            .collect();
         Ok(Box::new(Scripted {
             connection,
             frames: frames.into_iter(),

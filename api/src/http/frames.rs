@@ -1,0 +1,94 @@
+//! The frames of an open event stream, on their way to whoever writes them.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use application::boundary::{Panicked, bounded_now};
+use application::ports::{Observation, Observer, Outgoing, Subscription};
+use bytes::Bytes;
+use futures_core::Stream;
+
+use super::coding::Coding;
+use crate::wire::{COMMENT, Member, Saved};
+
+/// The frames of an open stream. Each is shared with other streams where it can be, and nothing is held here.
+/// One that panics ends: its client comes back with what it got last.
+pub(crate) struct Frames {
+    subscription: Box<dyn Subscription>,
+    observer: Arc<dyn Observer>,
+    /// Where the stream is compressed.
+    member: Option<Member>,
+}
+
+impl Frames {
+    /// Takes a subscription; its format is that of the coding.
+    pub(crate) fn new(
+        subscription: Box<dyn Subscription>,
+        observer: Arc<dyn Observer>,
+        coding: Coding,
+    ) -> Self {
+        Self {
+            subscription,
+            observer,
+            member: (coding == Coding::Gzip).then(Member::default),
+        }
+    }
+
+    /// Returns how they are coded.
+    pub(crate) fn coding(&self) -> Coding {
+        self.member.as_ref().map_or(Coding::Identity, |_| Coding::Gzip)
+    }
+
+    fn poll_subscription(&mut self, context: &mut Context<'_>) -> Poll<Option<Outgoing>> {
+        let subscription = &mut self.subscription;
+        match bounded_now(&*self.observer, "stream", || subscription.poll_next(context)) {
+            Ok(poll) => poll,
+            Err(Panicked(_)) => Poll::Ready(None),
+        }
+    }
+
+    fn report(&mut self) {
+        let uncounted = self.member.as_mut().and_then(Member::uncounted);
+        if let Some(Saved { plain, sent }) = uncounted {
+            let what = "stream";
+            self.observer.saw(&Observation::Compressed { what, plain, sent });
+        }
+    }
+}
+
+impl Stream for Frames {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let frames = &mut *self;
+        if let Some(member) = &mut frames.member {
+            if let Some(begin) = member.begin() {
+                return Poll::Ready(Some(Ok(begin)));
+            }
+            if member.has_ended() {
+                return Poll::Ready(None);
+            }
+        }
+        let Poll::Ready(next) = frames.poll_subscription(context) else {
+            frames.report();
+            return Poll::Pending;
+        };
+        let bytes = match (&mut frames.member, next) {
+            (None, None) => None,
+            (None, Some(Outgoing::Frame(frame))) => Some(frame),
+            (None, Some(Outgoing::KeepAlive)) => Some(Bytes::from_static(COMMENT)),
+            (Some(member), None) => member.end(),
+            (Some(member), Some(Outgoing::Frame(piece))) => Some(member.add(piece)),
+            (Some(member), Some(Outgoing::KeepAlive)) => Some(member.comment()),
+        };
+        Poll::Ready(bytes.map(Ok))
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        self.report();
+    }
+}
