@@ -42,6 +42,7 @@ async function reachesTheRightPersonOnly(window) {
   deepStrictEqual(to(await right.received()), [toUnit, toBenefit, toAll], 'what Bruno got');
   deepStrictEqual(to(await left.items()), [toAll, toAna], 'the order on the page: newest first');
   strictEqual(await left.item(toAna).getByTestId('item-body').locator('b').textContent(), '2024/17');
+  deepStrictEqual([...demo.codings], ['gzip'], 'how the streams were coded');
   await demo.shot('desktop-light');
 }
 

@@ -94,6 +94,7 @@ class Reader(threading.Thread):
         self._gone = threading.Event()
         self._heard = threading.Condition()
         self.events: list[dict] = []
+        self.codings: set[str | None] = set()
         self.start()
 
     def close(self) -> None:
@@ -114,6 +115,7 @@ class Reader(threading.Thread):
             headers["last-event-id"] = self._last_id
         with connect_sse(client, "GET", "/v1/stream", headers=headers) as source:
             source.response.raise_for_status()
+            self.codings.add(source.response.headers.get("content-encoding"))
             for event in source.iter_sse():
                 self._last_id = event.id or self._last_id
                 if event.retry is not None:
@@ -204,6 +206,7 @@ def resumes_by_last_event_id_after_its_connection_is_cut() -> None:
     expected += series(sub, "live again", 1)
     reader.find(expected[-1])
     assert reader.ids() == expected, f"not exactly what was published, in order, once: {reader.ids()} {expected}"
+    assert reader.codings == {"gzip"}, f"not compressed: {reader.codings}"
     assert not any(one["event"] == "reset" for one in reader.events), "a reset that lost nothing"
     reader.close()
     wire.close()

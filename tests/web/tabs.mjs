@@ -14,12 +14,16 @@ const front = setting('FRONT_URL');
 
 const browser = await launch();
 
-/** Opens a tab whose native EventSource is ticketed as the contract says; notes what it got and over which protocol. */
+/** Opens a tab whose native EventSource is ticketed as the contract says; notes what it got, over which protocol and how coded. */
 async function streamingTab(context, bearer) {
   const page = await context.newPage();
-  const protocols = [];
+  const [protocols, codings] = [[], []];
   const wire = await context.newCDPSession(page);
-  wire.on('Network.responseReceived', ({ type, response }) => type === 'EventSource' && protocols.push(response.protocol));
+  wire.on('Network.responseReceived', ({ type, response }) => {
+    if (type !== 'EventSource') return;
+    protocols.push(response.protocol);
+    codings.push(response.headers['content-encoding']);
+  });
   await wire.send('Network.enable');
   await page.goto(`${front}/health/live`);
   await page.evaluate(async (bearer) => {
@@ -31,7 +35,7 @@ async function streamingTab(context, bearer) {
     source.addEventListener('ready', () => { window.ready += 1; });
     source.addEventListener('notification', ({ data }) => window.titles.push(JSON.parse(data).notification.title));
   }, bearer);
-  return { page, protocols, titles: () => page.evaluate(() => window.titles), live: () => page.evaluate(() => window.ready === 1) };
+  return { page, protocols, codings, titles: () => page.evaluate(() => window.titles), live: () => page.evaluate(() => window.ready === 1) };
 }
 
 /** All tabs share cookies and connections, as the tabs of one window do. */
@@ -60,7 +64,7 @@ const twelveTabsAreLive = () => inOneWindow(async (context) => {
   await until(() => `${TABS} tabs with both, there are ${served}`, async () => (served = await count(async (tab) => (await tab.titles()).length === 2)) === TABS);
   for (const tab of tabs) {
     deepStrictEqual(await tab.titles(), ['Para todas as abas', 'Só para Ana']);
-    deepStrictEqual(tab.protocols, ['h2']);
+    deepStrictEqual([tab.protocols, tab.codings], [['h2'], ['gzip']]);
   }
 });
 

@@ -234,6 +234,32 @@ fn a_retry_is_for_event_streams_alone() {
 }
 
 #[test]
+fn in_gzip_only_events_of_the_log_are_deflated_and_what_is_one_streams_own_is_not() {
+    let mut event = published();
+    if let Change::Published { notification, .. } = &mut event.change {
+        Arc::make_mut(notification).content.body = "Seu pedido foi aprovado. ".repeat(40).into();
+    }
+    let ready = Ready {
+        connection: ConnectionId {
+            node: NodeId(1),
+            serial: 2,
+        },
+        cursor: cursor("8f3a-1"),
+        resumed: false,
+        heartbeat_interval: Duration::from_secs(30),
+        channels: vec![channel(); 50],
+        expires_at: NOON,
+    };
+    let bytes = |message: &Message<'_>| {
+        [Format::Sse, Format::SseGzip].map(|format| WireEncoder.encode(format, message).len())
+    };
+    let [plain, piece] = bytes(&Message::Event(epoch(), &event));
+    assert!(piece < plain / 2, "{piece} of {plain}");
+    let [plain, piece] = bytes(&Message::Ready(&ready));
+    assert!(piece > plain, "{piece} of {plain}");
+}
+
+#[test]
 fn what_no_client_gets_has_no_frame() {
     let control = Change::Control(Control::Closed {
         connection: ConnectionId {
@@ -245,6 +271,8 @@ fn what_no_client_gets_has_no_frame() {
     for change in [Change::Erased, control] {
         let event = event(1, change);
         assert_eq!(written(&Message::Event(epoch(), &event)), ["", ""]);
+        let message = Message::Event(epoch(), &event);
+        assert!(WireEncoder.encode(Format::SseGzip, &message).is_empty());
         assert_eq!(render_event(epoch(), &event), None);
     }
 }

@@ -19,7 +19,7 @@ fn chromium_shows_delivery_resume_and_reset_on_the_demo_page() {
 
 #[test]
 fn npm_eventsource_gets_hostile_content_unharmed_and_resumes_by_itself() {
-    passes(Runner::Node, "eventsource.mjs", 4);
+    passes(Runner::Node, "eventsource.mjs", 5);
 }
 
 #[test]

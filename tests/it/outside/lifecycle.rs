@@ -7,20 +7,37 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::server::{Server, now};
 
-struct Api {
+pub(super) struct Api {
     url: String,
     client: reqwest::Client,
 }
 
 impl Api {
-    fn of(server: &Server) -> Self {
+    pub(super) fn of(server: &Server) -> Self {
         Self {
             url: server.url(),
             client: reqwest::Client::new(),
         }
     }
 
-    async fn token(&self, user: &str, role: &str) -> String {
+    /// Posts what is to be accepted, and returns the answer.
+    pub(super) async fn call(&self, path: &str, token: &str, body: &Value) -> Value {
+        let call = self.client.post(format!("{}{path}", self.url)).bearer_auth(token);
+        let answer = call.json(body).send().await.unwrap();
+        answer.error_for_status().unwrap().json().await.unwrap()
+    }
+
+    pub(super) async fn text(&self, path: &str) -> String {
+        let answer = self
+            .client
+            .get(format!("{}{path}", self.url))
+            .send()
+            .await
+            .unwrap();
+        answer.error_for_status().unwrap().text().await.unwrap()
+    }
+
+    pub(super) async fn token(&self, user: &str, role: &str) -> String {
         let body = json!({ "sub": user, "roles": [role] });
         let answer = self
             .client

@@ -5,5 +5,7 @@ mod ably_reference;
 mod ably_standin;
 mod clients;
 mod documented;
+mod gzip;
 mod lifecycle;
 mod proxy;
+mod zlib;

@@ -43,6 +43,7 @@ export class Window {
       return dialog.dismiss();
     });
     const demo = new DemoPage(page);
+    page.on('response', (response) => response.url().includes('/v1/stream?') && demo.codings.add(response.headers()['content-encoding']));
     await page.goto(`${base}/?${new URLSearchParams({ left, right, ...query })}`);
     for (const side of awaited) await demo.device(side).is('live');
     return demo;
@@ -66,6 +67,9 @@ export class Window {
 }
 
 export class DemoPage {
+  /** How the page's streams were coded. */
+  codings = new Set();
+
   constructor(page) {
     this.page = page;
   }
