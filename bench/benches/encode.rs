@@ -19,7 +19,7 @@ fn main() {
 
 const EPOCH: Epoch = Epoch(414_982);
 const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_007);
-const FORMATS: [Format; 2] = [Format::Sse, Format::WebSocket];
+const FORMATS: [Format; 3] = [Format::Sse, Format::SseGzip, Format::WebSocket];
 
 /// What the bench is about: how long the texts are.
 #[derive(Clone, Copy)]

@@ -109,6 +109,12 @@ fn what_cannot_be_made_shorter_is_stored() {
 }
 
 #[test]
+fn a_stream_holds_a_few_dozen_bytes_to_be_compressed() {
+    let bytes = size_of::<Option<Member>>();
+    assert!(bytes <= 40, "{bytes} bytes");
+}
+
+#[test]
 fn an_empty_frame_stays_empty_and_adds_nothing() {
     let mut member = Member::default();
     assert!(pressed(b"", Effort::Shared).is_empty());
