@@ -263,7 +263,7 @@ fn an_encoder_with_a_fault_is_found_out() {
 
 /// What a node sends on one stream, in any mixture.
 #[derive(Debug, Clone)]
-enum Sent {
+pub(crate) enum Sent {
     Notification(Notification),
     Heartbeat,
     KeepAlive,
@@ -274,7 +274,7 @@ enum Sent {
     Closing,
 }
 
-fn sent() -> impl Strategy<Value = Sent> {
+pub(crate) fn sent() -> impl Strategy<Value = Sent> {
     prop_oneof![
         4 => notifications().prop_map(Sent::Notification),
         1 => select(vec![
@@ -283,14 +283,17 @@ fn sent() -> impl Strategy<Value = Sent> {
     ]
 }
 
-/// Returns the frame, and the event's name and id when it is one.
-fn frame(position: u64, sent: &Sent) -> (Vec<u8>, Option<(&'static str, Option<String>)>) {
+/// A frame, and the event's name and id when it is one.
+type Written = (Vec<u8>, Option<(&'static str, Option<String>)>);
+
+/// Writes it.
+pub(crate) fn frame(format: Format, position: u64, sent: &Sent) -> Written {
     let cursor = Cursor {
         epoch: EPOCH,
         position: Position(position),
     };
     let id = Some(cursor.to_string());
-    let encode = |message: &Message<'_>| WireEncoder.encode(Format::Sse, message).to_vec();
+    let encode = |message: &Message<'_>| WireEncoder.encode(format, message).to_vec();
     match sent {
         Sent::Notification(notification) => {
             let event = published(position, notification);
@@ -392,7 +395,7 @@ proptest! {
         let mut wanted = Vec::new();
         let mut last_id = String::new();
         for (position, sent) in (1..).zip(&all) {
-            let (bytes, event) = frame(position, sent);
+            let (bytes, event) = frame(Format::Sse, position, sent);
             stream.extend(bytes);
             if let Some((name, id)) = event {
                 last_id = id.unwrap_or(last_id);

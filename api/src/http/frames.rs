@@ -92,3 +92,67 @@ impl Drop for Frames {
         self.report();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::task::Waker;
+
+    use application::testing::Unobserved;
+    use domain::ids::{ConnectionId, NodeId};
+    use domain::stream::CloseReason;
+    use flate2::read::GzDecoder;
+
+    use super::*;
+    use crate::wire::piece;
+
+    /// A subscription that gives these, waits once between them, and panics when there is nothing left to give.
+    struct Script(Vec<Outgoing>, bool);
+
+    impl Subscription for Script {
+        fn connection(&self) -> ConnectionId {
+            ConnectionId {
+                node: NodeId(1),
+                serial: 2,
+            }
+        }
+
+        fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<Outgoing>> {
+            self.1 = !self.1;
+            if self.1 {
+                return Poll::Pending;
+            }
+            assert!(!self.0.is_empty(), "the planted panic");
+            Poll::Ready(Some(self.0.remove(0)))
+        }
+
+        fn closed(&self) -> Option<CloseReason> {
+            None
+        }
+    }
+
+    fn sent(script: Vec<Outgoing>, coding: Coding) -> Vec<u8> {
+        let mut frames = Frames::new(Box::new(Script(script, false)), Arc::new(Unobserved), coding);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut sent = Vec::new();
+        loop {
+            match Pin::new(&mut frames).poll_next(&mut context) {
+                Poll::Pending => {}
+                Poll::Ready(Some(bytes)) => sent.extend_from_slice(&bytes.unwrap()),
+                Poll::Ready(None) => return sent,
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_that_panics_ends_in_order_whether_it_is_compressed_or_not() {
+        let frame = |text: &[u8]| Outgoing::Frame(Bytes::copy_from_slice(text));
+        let plain = vec![frame(b"data: 1\n\n"), Outgoing::KeepAlive];
+        assert_eq!(sent(plain, Coding::Identity), b"data: 1\n\n:\n\n");
+        let pieces = vec![Outgoing::Frame(piece(b"data: 1\n\n")), Outgoing::KeepAlive];
+        let gzip = sent(pieces, Coding::Gzip);
+        let mut text = String::new();
+        GzDecoder::new(gzip.as_slice()).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "data: 1\n\n:\n\n");
+    }
+}
