@@ -120,7 +120,8 @@ pub fn page(plain: &[u8], bits: u64) -> Option<Vec<u8>> {
     if !deflate(plain, &mut page, FlushCompress::Finish) {
         return None;
     }
-    page.extend_from_slice(&end(crc(plain), Note::of(plain).bytes));
+    let Note { crc, bytes, .. } = Note::of(plain);
+    page.extend_from_slice(&end(crc, bytes));
     Some(page)
 }
 
