@@ -199,15 +199,16 @@ impl Hub {
         self.shard(connection)
             .join(connection, channels.iter().map(|(channel, _)| channel));
         let live = self.ring.tip();
-        let floor = |past: &Past| if *past == Past::Given { Position(0) } else { live };
-        lanes
-            .into_iter()
-            .zip(&channels)
-            .map(|(lane, (_, past))| Joined {
+        let join = |(lane, (_, past)): (_, &(Channel, Past))| {
+            let mut joined = Joined {
                 lane,
-                floor: floor(past),
-            })
-            .collect()
+                live,
+                floor: Position(0),
+            };
+            joined.hold_to(*past);
+            joined
+        };
+        lanes.into_iter().zip(&channels).map(join).collect()
     }
 
     fn register(&self, connection: &Arc<Connection>) -> Result<(), OpenError> {

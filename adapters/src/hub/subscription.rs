@@ -29,8 +29,19 @@ const CATCH_UP_AT_ONCE: usize = 64;
 /// A channel of a stream.
 pub(super) struct Joined {
     pub(super) lane: Arc<Lane>,
+    /// Where the log ended when it was joined.
+    pub(super) live: Position,
     /// Nothing at or below this position is sent from it.
     pub(super) floor: Position,
+}
+
+impl Joined {
+    /// Holds the channel to what may be sent of its past. What came since it was joined is none, however late it is sent.
+    pub(super) fn hold_to(&mut self, past: Past) {
+        if past == Past::Withheld {
+            self.floor = self.live;
+        }
+    }
 }
 
 type Reading = Pin<Box<dyn Future<Output = Result<EventPage, ReadError>> + Send>>;
@@ -320,14 +331,24 @@ impl Reader {
         Step::Give(Outgoing::Frame(self.write(&Message::Closing { reason, after })))
     }
 
-    /// Takes the rights as they are now: lost channels go at once, new ones join at the live position.
+    /// Takes the rights as they are now: lost channels go at once, and so does a lost past; new ones join at the live
+    /// position.
     fn rejoin(&mut self) {
         let principal = Arc::clone(&self.connection.state().principal);
         let wanted = self.hub.rights.stream_channels(&principal, &self.selection);
         let shard = self.hub.shard(&self.connection);
-        let (kept, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut self.joined)
-            .into_iter()
-            .partition(|joined| wanted.iter().any(|(channel, _)| channel == joined.lane.channel()));
+        let (mut kept, mut lost) = (Vec::new(), Vec::new());
+        for mut joined in std::mem::take(&mut self.joined) {
+            let wanted = wanted
+                .iter()
+                .find(|(channel, _)| channel == joined.lane.channel());
+            if let Some((_, past)) = wanted {
+                joined.hold_to(*past);
+                kept.push(joined);
+            } else {
+                lost.push(joined);
+            }
+        }
         self.joined = kept;
         shard.leave(&self.connection, lost.iter().map(|joined| joined.lane.channel()));
         self.hub.ring.release(lost.into_iter().map(|joined| joined.lane));

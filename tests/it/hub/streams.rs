@@ -347,9 +347,8 @@ async fn rights_that_are_taken_from_a_role_reach_open_streams() {
     assert_eq!(stream.take(), ["closing revoked"], "not even what was waiting");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_channel_without_history_joins_at_the_live_position() {
-    let node = node().await;
+/// Rights by which a unit's channel is for listening alone.
+fn no_history_of_units() -> Matrix {
     let live = Operations::NONE.with(Operation::Subscribe);
     let grants = RoleGrants {
         channels: [(Scope::OwnUser, Operations::READ), (Scope::OwnUnits, live)].into(),
@@ -363,7 +362,31 @@ async fn a_channel_without_history_joins_at_the_live_position() {
             .filter(|(role, _)| role.as_str() == "SERVICE")
             .map(|(r, g)| (r.clone(), g.clone())),
     );
-    node.rights.replace(Matrix::new(rows));
+    Matrix::new(rows)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_loses_its_past_keeps_what_came_while_it_was_open() {
+    let node = node().await;
+    let before = cursor(&node).await;
+    to_unit(&node, "unit").await;
+    let mut stream = Stream::open(&node, person("u-1", &["unit"]), Resume::After(before)).await;
+    to_unit(&node, "unit").await;
+    node.rights.replace(no_history_of_units());
+    node.hub.recheck_rights();
+    assert_eq!(
+        stream.take(),
+        [
+            format!("ready {before} true 3"),
+            format!("event {}", cursor(&node).await)
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_without_history_joins_at_the_live_position() {
+    let node = node().await;
+    node.rights.replace(no_history_of_units());
     let before = cursor(&node).await;
     to_unit(&node, "unit").await;
     to_user(&node, "u-1").await;

@@ -164,11 +164,11 @@ async fn other_nodes_are_told_with_copies_and_ones_own_without() {
     // What does not fit into one notification comes in several.
     let written = to_a_crowd(&one, &scene, 200).await;
     let pieces = heard_up_to(&mut other.listener, &written).await;
-    let copied = |piece: &Rung| match piece {
+    let events = |piece: &Rung| match piece {
         Rung::Doorbell(copies) => copies.events.to_vec(),
         _ => Vec::new(),
     };
-    let copies: Vec<_> = pieces.iter().flat_map(copied).collect();
+    let copies: Vec<_> = pieces.iter().flat_map(events).collect();
     assert!(copies.ends_with(&written.events), "copies are what is logged");
     assert!(pieces.len() > 1, "{pieces:?}");
 
@@ -187,7 +187,7 @@ async fn to_a_crowd(node: &Node, scene: &Scene<'_>, size: usize) -> Written<Vec<
 /// What is heard until the end of what was written is told.
 async fn heard_up_to<T>(listener: &mut Box<dyn Listener>, written: &Written<T>) -> Vec<Rung> {
     let end = written.events.last().unwrap().position;
-    let mut heard = Vec::new();
+    let mut rungs = Vec::new();
     let told = async {
         loop {
             let rung = listener.next().await;
@@ -196,7 +196,7 @@ async fn heard_up_to<T>(listener: &mut Box<dyn Listener>, written: &Written<T>) 
                 Rung::Doorbell(copies) => copies.events.last().unwrap().position,
                 _ => continue,
             };
-            heard.push(rung);
+            rungs.push(rung);
             if reached >= end {
                 return;
             }
@@ -205,7 +205,7 @@ async fn heard_up_to<T>(listener: &mut Box<dyn Listener>, written: &Written<T>) 
     tokio::time::timeout(PATIENCE, told)
         .await
         .expect("nobody was told of a crowd");
-    heard
+    rungs
 }
 
 const fn first_of(epoch: Epoch) -> Cursor {
