@@ -22,6 +22,7 @@ const COMMIT_EVENTS_MAX: usize = 1_000;
 const COMMIT_BYTES_MAX: usize = 1024 * 1024;
 /// A request that was not stored within this time is told so.
 const DEADLINE: Duration = Duration::from_secs(5);
+
 /// What became of one request.
 pub(super) type Answer = Result<Written<Vec<Result<Accepted, Refusal>>>, StoreError>;
 
