@@ -20,6 +20,7 @@ use crate::summary::Outcome;
 /// Concurrent publishers, and the publishes a second that are asked of them.
 type Load = (usize, Option<f64>);
 
+/// What is measured.
 const LOADS: [Load; 4] = [
     (1, Some(2_500.0)),
     (4, Some(5_000.0)),
@@ -111,6 +112,7 @@ impl Bench<'_> {
             .into_iter()
             .filter(|(publishers, _)| only.is_empty() || only.contains(publishers));
         let mut all: Vec<_> = asked.map(|load| (load, Rounds::default())).collect();
+        ensure!(!all.is_empty(), "--publishers takes 1, 4, 16 and 64");
         for _ in 0..self.plan.rounds {
             for ((publishers, _), rounds) in &mut all {
                 self.turn(*publishers, rounds)?;

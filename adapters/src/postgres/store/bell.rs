@@ -170,6 +170,10 @@ pub(super) async fn ring(pool: Pool, database: Database, mut rope: Rope) {
     };
     while rope.pulled.recv().await.is_some() {
         let grown = std::mem::take(&mut *rope.grown.lock().unwrap_or_else(PoisonError::into_inner));
+        if grown.end.is_none() {
+            // The ring before told of what this one was pulled for.
+            continue;
+        }
         let breath = if grown.events.len() > 1 {
             DEEP_BREATH
         } else {
