@@ -81,6 +81,10 @@ pub struct Note(Box<str>);
 impl Note {
     /// Takes a text; what is no printing character becomes a space, and what is too long is cut off.
     pub fn new(text: &str) -> Self {
+        // As nearly every text: it is taken as it is.
+        if text.len() <= NOTE_MAX_CHARS && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Self(text.into());
+        }
         let plain = |c: char| if c.is_control() { ' ' } else { c };
         Self(
             text.chars()

@@ -107,13 +107,16 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
 
     /// Lets the trail know of an answer. Returns another one where this one counts only with its record, and that could not be
     /// written.
-    async fn record(&self, asked: &Asked, entry: Entry, settling: Option<&Settling>) -> Option<Response> {
+    async fn record(&self, asked: &Asked, trace: &Trace, response: &Response) -> Option<Response> {
         let recorder = &self.services.recorder;
-        let Some(settling) = settling else {
-            recorder.record(entry);
+        let settling = trace.settling().filter(|_| response.status().is_success());
+        // Nearly every publish: nothing is written of it here.
+        if settling == Some(&Settling::FromLog) {
             return None;
-        };
-        let Settling::First(each) = settling else {
+        }
+        let entry = trace.entry(asked, response, self.services.clock.now())?;
+        let Some(Settling::First(each)) = settling else {
+            recorder.record(entry);
             return None;
         };
         let named = each.iter().map(|id| Entry {
@@ -138,14 +141,14 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         });
         let route = response.data::<RoutePattern>().map_or("-", |pattern| pattern.0);
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        span.record("route", route);
-        span.record("status", status.as_u16());
-        span.record("duration_ms", duration_ms);
+        // Told with the line, not kept by the span: nothing is logged in it any more, and a span would write all its
+        // fields anew for each that it learns.
         span.in_scope(|| {
-            if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-                tracing::error!("a request failed");
+            let status = status.as_u16();
+            if response.status().is_server_error() && response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                tracing::error!(route, status, duration_ms, "a request failed");
             } else {
-                tracing::debug!("a request was answered");
+                tracing::debug!(route, status, duration_ms, "a request was answered");
             }
         });
     }
@@ -163,9 +166,6 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             "http.request",
             method = %method_name(request.method()),
             request_id = %request_id,
-            route = tracing::field::Empty,
-            status = tracing::field::Empty,
-            duration_ms = tracing::field::Empty,
         );
         let (told, trace) = (Told::default(), Trace::default());
         let asked = Asked {
@@ -175,11 +175,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         };
         let answering = self.answer(request, &request_id, told.clone(), trace.clone());
         let mut response = answering.instrument(span.clone()).await;
-        if let Some(entry) = trace.entry(&asked, &response, self.services.clock.now()) {
-            let settling = trace.settling().filter(|_| response.status().is_success());
-            if let Some(unsettled) = self.record(&asked, entry, settling).await {
-                response = unsettled;
-            }
+        if let Some(unsettled) = self.record(&asked, &trace, &response).await {
+            response = unsettled;
         }
         self.finish(&request_headers, &request_id, &told, &mut response);
         let duration = self.services.clock.uptime().saturating_sub(started);
