@@ -1,5 +1,6 @@
 //! Bodies of notifications, reduced to what they may hold.
 
+mod plain;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use ammonia::{Builder, UrlRelative};
 use application::ports::Sanitizer;
 use domain::notification::LINK_MAX_CHARS;
 
+use plain::{BYTE_ORDER_MARK, is_plain};
 use tags::TAGS;
 
 /// Two rounds settle what people write; what moves for longer was built to.
@@ -55,21 +57,10 @@ impl HtmlSanitizer {
             });
         Self { rules }
     }
-}
 
-impl Default for HtmlSanitizer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Sanitizer for HtmlSanitizer {
-    /// Where a tree was mended, its text can be mended again by the next reader (a paragraph in a paragraph). So
-    /// it is cleaned until it stays the same.
-    fn clean(&self, html: &str) -> String {
-        if is_plain(html) {
-            return html.to_owned();
-        }
+    /// Where a tree was mended, its text can be mended again by the next reader (a paragraph in a paragraph). So it is
+    /// cleaned until it stays the same.
+    fn reduce(&self, html: &str) -> String {
         let mut current = Cow::Borrowed(html);
         for _ in 0..ROUNDS_MAX {
             let tagged = tags::shed(&current);
@@ -86,13 +77,19 @@ impl Sanitizer for HtmlSanitizer {
     }
 }
 
-/// A parser drops this mark at the beginning of a text, and only there.
-const BYTE_ORDER_MARK: char = '\u{feff}';
+impl Default for HtmlSanitizer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
-/// Tells whether the text reads the same as HTML and is written the same again. Most bodies are such.
-fn is_plain(text: &str) -> bool {
-    let special = |c| matches!(c, '<' | '>' | '&' | '\u{a0}' | '\r' | '\0' | BYTE_ORDER_MARK);
-    !text.chars().any(special)
+impl Sanitizer for HtmlSanitizer {
+    fn clean(&self, html: &str) -> String {
+        if is_plain(html) {
+            return html.to_owned();
+        }
+        self.reduce(html)
+    }
 }
 
 /// Writes the source so that a reader sees it, in the form in which a parser would write it again.
