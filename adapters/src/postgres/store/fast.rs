@@ -21,6 +21,7 @@ use super::append::LOG_LOCK;
 use super::batch::{Outcome, clamp, fresh, millis, publishing};
 use super::columns::Notifications;
 use super::rows::{self, EVENT_BYTES, moment, position, timestamp};
+use super::single::Single;
 
 /// One statement is a transaction of its own: one message there and, when it is committed, one back.
 const ACCEPT_FRESH: &str = "
@@ -129,6 +130,9 @@ pub(super) async fn flush(
     config: &PgStoreConfig,
     sent: &mut bool,
 ) -> Result<Row, Error> {
+    if let Some(single) = Single::of(part) {
+        return single.flush(client, config, sent).await;
+    }
     let accept = client.prepare_cached(ACCEPT_FRESH).await?;
     let columns = Columns::of(part);
     let (keys_max, key_ttl) = (clamp(config.keys_max), millis(config.key_ttl));

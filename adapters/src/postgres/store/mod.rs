@@ -21,6 +21,7 @@ mod queue;
 mod retract;
 mod rows;
 mod schedule;
+mod single;
 mod tally;
 mod turns;
 mod writer;

@@ -92,20 +92,25 @@ async fn a_plan_that_was_made_when_there_was_nothing_is_good_when_there_is_much(
     store.control(changed.clone()).await.unwrap();
     let elsewhere = PgStores::begin().await;
     let scene = Scene::open(&elsewhere).await;
-    for n in 0..40 {
-        // The first goes the fast way, the repeat the careful one.
-        for _ in 0..2 {
-            let keyed = to(&[user("ana")]).key(key("p", &n.to_string(), 1));
-            store.accept(vec![scene.acceptance(keyed).await]).await.unwrap();
+    for (audience, keys) in [(&["ana"][..], 0..40), (&["ana", "rui"], 40..80)] {
+        let people: Vec<_> = audience.iter().map(|name| user(name)).collect();
+        for n in keys {
+            // The first goes a fast way, the repeat the careful one.
+            for _ in 0..2 {
+                let keyed = to(&people).key(key("p", &n.to_string(), 1));
+                store.accept(vec![scene.acceptance(keyed).await]).await.unwrap();
+            }
         }
     }
     assert!(trail.unrecorded().await.unwrap().is_some());
     store.control(changed).await.unwrap();
-    assert_eq!(store.read(beginning, 100).await.unwrap().events.len(), 42);
+    assert_eq!(store.read(beginning, 200).await.unwrap().events.len(), 122);
     let log = server.log().unwrap();
     for statement in [
         "Stores a batch",
         "SELECT e.position, e.bytes_through",
+        "SELECT v.position, v.bytes_through",
+        "SELECT k.serial FROM idempotency_keys AS k WHERE k.until > moment",
         "FROM idempotency_keys AS k",
         "INSERT INTO idempotency_keys (publisher",
         "FROM audit_published AS p",
