@@ -42,10 +42,12 @@ const NOTIFY: &str = "
 SELECT set_config('synchronous_commit', 'off', true), pg_notify('arauto', said)
 FROM unnest($1::text[]) AS said";
 
-/// After a ring that told of one event, and after one that told of several: what comes in meanwhile is told together. A
-/// receipt at another node is to take three milliseconds.
-const BREATH: Duration = Duration::from_millis(1);
-const DEEP_BREATH: Duration = Duration::from_millis(2);
+/// What comes in while the bell breathes is told together: after a ring, so long for each event that it told of. Below a
+/// thousand events a second each is told by itself; the more there are, the more of them go together, up to the longest
+/// breath. A receipt at another node is to take three milliseconds at five hundred a second.
+const BREATH_AN_EVENT: Duration = Duration::from_micros(750);
+const BREATH_MIN: Duration = Duration::from_millis(1);
+const BREATH_MAX: Duration = Duration::from_millis(4);
 /// A notification takes less than 8,000 bytes; where the copy of one event does not fit, its place is told alone.
 const SAID_MAX: usize = 7_900;
 /// One ring copies at most this many events, what a node publishes in some ten milliseconds; of more the head is told
@@ -59,6 +61,8 @@ pub(super) struct Grown {
     /// What it grew by, in the order of commits; more than fits is as good as none.
     events: Vec<Arc<Event>>,
     too_many: bool,
+    /// Nobody is to be told before.
+    silent_until: Option<Instant>,
 }
 
 /// Where whoever has committed says how the log has grown.
@@ -99,6 +103,9 @@ impl Bell {
             return;
         }
         let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
+        if grown.silent_until.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
         grown.by(epoch, events);
         drop(grown);
         // One that is pulled already will tell of this, too.
@@ -159,6 +166,16 @@ fn pieces(epoch: Epoch, node: NodeId, run: &[Arc<Event>], said: &mut Vec<String>
     }
 }
 
+impl Rope {
+    fn be_silent(&self, until: Option<Instant>) {
+        let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
+        *grown = Grown {
+            silent_until: until,
+            ..Grown::default()
+        };
+    }
+}
+
 /// Rings through one connection of the pool until every sender is gone.
 pub(super) async fn ring(pool: Pool, database: Database, mut rope: Rope) {
     let alarm = Alarm::new().ok();
@@ -174,17 +191,22 @@ pub(super) async fn ring(pool: Pool, database: Database, mut rope: Rope) {
             // The ring before told of what this one was pulled for.
             continue;
         }
-        let breath = if grown.events.len() > 1 {
-            DEEP_BREATH
-        } else {
-            BREATH
-        };
-        if let Err(error) = ringer.tell(grown).await {
-            tracing::debug!(%error, "other nodes were not told of a commit");
-            tokio::time::sleep(PAUSE).await;
+        let breath = breath_after(grown.events.len());
+        match ringer.tell(grown).await {
+            Ok(true) => breathe(alarm.as_ref(), breath).await,
+            Ok(false) => rope.be_silent(ringer.silent_until()),
+            Err(error) => {
+                tracing::debug!(%error, "other nodes were not told of a commit");
+                tokio::time::sleep(PAUSE).await;
+            }
         }
-        breathe(alarm.as_ref(), breath).await;
     }
+}
+
+/// How long the bell is silent after it told of so many events.
+fn breath_after(told: usize) -> Duration {
+    let told = u32::try_from(told).unwrap_or(u32::MAX);
+    BREATH_AN_EVENT.saturating_mul(told).clamp(BREATH_MIN, BREATH_MAX)
 }
 
 /// The runtime's timer would take up to twice as long.
@@ -207,10 +229,10 @@ struct Ringer {
 }
 
 impl Ringer {
-    /// Rings if anybody needs it.
-    async fn tell(&mut self, grown: Grown) -> Result<(), Failure> {
+    /// Rings if anybody needs it. Returns whether anybody does.
+    async fn tell(&mut self, grown: Grown) -> Result<bool, Failure> {
         if !self.cut_off() && self.known() && !self.needed {
-            return Ok(());
+            return Ok(false);
         }
         let client = self.pool.get().await?;
         let told = RINGING.in_time(async {
@@ -218,13 +240,14 @@ impl Ringer {
                 self.needed = others_need(&client, self.database.node()).await?;
                 self.asked_at = Some(Instant::now());
             }
-            if self.needed || self.cut_off() {
+            let rings = self.needed || self.cut_off();
+            if rings {
                 let notify = client.prepare_cached(NOTIFY).await?;
                 client
                     .execute(&notify, &[&grown.said(self.database.node())])
                     .await?;
             }
-            Ok(())
+            Ok(rings)
         });
         let told = told.await;
         if told.is_err() {
@@ -232,6 +255,12 @@ impl Ringer {
             drop(deadpool_postgres::Object::take(client));
         }
         told
+    }
+
+    /// Until when nobody needs it. Beside a bus that carries copies that may change at any moment.
+    fn silent_until(&self) -> Option<Instant> {
+        let asked_at = self.asked_at.filter(|_| self.database.copies().is_none());
+        asked_at.map(|asked_at| asked_at + ASK_EVERY)
     }
 
     fn known(&self) -> bool {
@@ -243,5 +272,26 @@ impl Ringer {
     fn cut_off(&self) -> bool {
         let copies = self.database.copies();
         copies.is_some_and(|copies| !*copies.borrow())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The breath that the bell comes to at a steady rate, after a ring that told of so many.
+    fn settled(told: usize, a_second: u128) -> Duration {
+        let next = |breath: Duration| {
+            breath_after(usize::try_from(a_second * breath.as_micros() / 1_000_000).unwrap())
+        };
+        (0..50).fold(breath_after(told), |breath, _| next(breath))
+    }
+
+    #[test]
+    fn few_events_are_told_one_by_one_again_after_a_burst_and_many_together() {
+        for told in [0, 1, 3, 200, COPIES_MAX] {
+            assert_eq!(settled(told, 500), BREATH_MIN, "after {told}");
+            assert_eq!(settled(told, 10_000), BREATH_MAX, "after {told}");
+        }
     }
 }
