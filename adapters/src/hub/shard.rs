@@ -1,7 +1,7 @@
 //! Shards: who is to be woken for which channel.
 //!
-//! A connection belongs to one shard, whatever its channels, and each shard is told of every event in position
-//! order. Waking is all that happens here: what a connection is sent, it finds in the ring by its own position.
+//! A connection belongs to one shard, whatever its channels, and each shard is told in position order of the events
+//! that somebody of it listens to. Waking is all that happens here: what a connection is sent, it finds in the ring by its own position.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +52,13 @@ impl Shard {
         if listeners.capacity() > 1_024 && listeners.len() * 4 < listeners.capacity() {
             listeners.shrink_to_fit();
         }
+    }
+
+    /// Tells whether anybody listens to a channel of these events. Who joins after them begins behind them.
+    pub(super) fn listens(&self, events: &[Arc<Event>]) -> bool {
+        let listeners = self.listeners();
+        let mut channels = events.iter().filter_map(|event| event.channel());
+        channels.any(|channel| listeners.contains_key(channel))
     }
 
     /// Wakes whoever listens to the channels of these events.

@@ -284,7 +284,8 @@ impl Hub {
     }
 
     async fn dispatch(&self, events: &Arc<[Arc<Event>]>) {
-        for bell in &self.bells {
+        let listening = self.shards.iter().zip(&self.bells);
+        for (_, bell) in listening.filter(|(shard, _)| shard.listens(events)) {
             // A shard that is gone means shutdown.
             let _ = bell.send(Arc::clone(events)).await;
         }
