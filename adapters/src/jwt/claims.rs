@@ -52,12 +52,47 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D:
     Value::deserialize(deserializer).map(Some)
 }
 
+/// What a token says, once it is believed.
+pub(super) struct Claimed {
+    pub(super) principal: Principal,
+    times: Times,
+}
+
+impl Claimed {
+    /// Checks once more what depends on the moment alone.
+    pub(super) fn check_times(&self, now: Timestamp) -> Result<(), TokenError> {
+        self.times.check(now)
+    }
+}
+
+/// When a token counts.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    issued_at: Option<Timestamp>,
+    not_before: Option<Timestamp>,
+    expires_at: Timestamp,
+}
+
+impl Times {
+    fn check(self, now: Timestamp) -> Result<(), TokenError> {
+        if now >= self.expires_at.plus(LEEWAY) {
+            return Err(TokenError::Expired);
+        }
+        let ahead = |at: Timestamp| at > now.plus(LEEWAY);
+        if self.not_before.is_some_and(ahead) || self.issued_at.is_some_and(ahead) {
+            return Err(TokenError::NotYetValid);
+        }
+        Ok(())
+    }
+}
+
 /// Checks verified claims and describes the person.
-pub(super) fn principal(json: &[u8], expected: &Expected, now: Timestamp) -> Result<Principal, TokenError> {
+pub(super) fn believed(json: &[u8], expected: &Expected, now: Timestamp) -> Result<Claimed, TokenError> {
     let claims: Claims = read_object(json).ok_or(TokenError::Malformed(
         "its claims are not a JSON object in which each stands once",
     ))?;
-    let (issued_at, expires_at) = claims.check_times(now)?;
+    let times = claims.times()?;
+    times.check(now)?;
     claims.check_origin(expected)?;
     let user: UserId = claims
         .sub
@@ -80,30 +115,25 @@ pub(super) fn principal(json: &[u8], expected: &Expected, now: Timestamp) -> Res
     let principal = Principal {
         profile: text(claims.profile, "`profile` must be a string")?,
         token_id: text(claims.jti, "`jti` must be a string")?,
-        issued_at,
-        expires_at,
+        issued_at: times.issued_at,
+        expires_at: times.expires_at,
         ..Principal::new(user, roles.into_iter().map(Role::new))
     };
-    principal
+    let principal = principal
         .with_memberships(units, benefits)
-        .map_err(|_| TokenError::TooManyMemberships)
+        .map_err(|_| TokenError::TooManyMemberships)?;
+    Ok(Claimed { principal, times })
 }
 
 impl Claims {
-    /// Checks the moments and returns when the token was issued and when it stops counting, leeway aside.
-    fn check_times(&self, now: Timestamp) -> Result<(Option<Timestamp>, Timestamp), TokenError> {
-        let expires_at = moment(self.exp.as_ref(), "`exp` must be a number of seconds")?
-            .ok_or(TokenError::Malformed("`exp` is missing"))?;
-        let not_before = moment(self.nbf.as_ref(), "`nbf` must be a number of seconds")?;
-        let issued_at = moment(self.iat.as_ref(), "`iat` must be a number of seconds")?;
-        if now >= expires_at.plus(LEEWAY) {
-            return Err(TokenError::Expired);
-        }
-        let ahead = |at: Timestamp| at > now.plus(LEEWAY);
-        if not_before.is_some_and(ahead) || issued_at.is_some_and(ahead) {
-            return Err(TokenError::NotYetValid);
-        }
-        Ok((issued_at, expires_at))
+    /// Reads when the token was issued, and when it begins and stops to count, leeway aside.
+    fn times(&self) -> Result<Times, TokenError> {
+        Ok(Times {
+            expires_at: moment(self.exp.as_ref(), "`exp` must be a number of seconds")?
+                .ok_or(TokenError::Malformed("`exp` is missing"))?,
+            not_before: moment(self.nbf.as_ref(), "`nbf` must be a number of seconds")?,
+            issued_at: moment(self.iat.as_ref(), "`iat` must be a number of seconds")?,
+        })
     }
 
     fn check_origin(&self, expected: &Expected) -> Result<(), TokenError> {

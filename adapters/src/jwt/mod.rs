@@ -10,6 +10,7 @@
 mod claims;
 mod compact;
 mod keys;
+mod known;
 mod mint;
 mod remote;
 mod secret;
@@ -21,6 +22,9 @@ use std::sync::Arc;
 use application::ports::{Clock, TokenError, Tokens};
 use async_trait::async_trait;
 use domain::capability::Principal;
+
+use compact::{Compact, TOKEN_MAX_BYTES};
+use known::{Known, Shown, Verified};
 
 pub use keys::{Keys, KeysError, UnfitSet};
 pub use mint::JwtMint;
@@ -41,6 +45,7 @@ pub struct JwtTokens {
     keys: Keys,
     expected: Expected,
     clock: Arc<dyn Clock>,
+    known: Known,
 }
 
 impl JwtTokens {
@@ -50,16 +55,41 @@ impl JwtTokens {
             keys,
             expected,
             clock,
+            known: Known::new(),
         }
+    }
+
+    async fn verify_anew(&self, token: &str) -> Result<Verified, TokenError> {
+        let token = Compact::parse(token)?;
+        let key = self.keys.find(token.kid.as_deref(), token.algorithm).await?;
+        let payload = token.verify(&key)?;
+        let claimed = claims::believed(&payload, &self.expected, self.clock.now())?;
+        Ok(Verified {
+            kid: token.kid,
+            algorithm: token.algorithm,
+            key,
+            claimed,
+        })
     }
 }
 
 #[async_trait]
 impl Tokens for JwtTokens {
     async fn verify(&self, token: &str) -> Result<Principal, TokenError> {
-        let token = compact::Compact::parse(token)?;
-        let key = self.keys.find(token.kid.as_deref(), token.algorithm).await?;
-        let payload = token.verify(&key)?;
-        claims::principal(&payload, &self.expected, self.clock.now())
+        if token.len() > TOKEN_MAX_BYTES {
+            return Err(TokenError::Malformed("it is longer than 16 KiB"));
+        }
+        let shown = Shown::of(token);
+        if let Some(known) = self.known.find(shown) {
+            let key = self.keys.find(known.kid.as_deref(), known.algorithm).await?;
+            if Arc::ptr_eq(&key, &known.key) {
+                known.claimed.check_times(self.clock.now())?;
+                return Ok(known.claimed.principal.clone());
+            }
+        }
+        let verified = self.verify_anew(token).await?;
+        let principal = verified.claimed.principal.clone();
+        self.known.keep(shown, verified);
+        Ok(principal)
     }
 }

@@ -4,6 +4,7 @@ mod claims;
 mod forgery;
 mod issuer;
 mod keysets;
+mod known;
 mod minting;
 mod outage;
 

@@ -351,3 +351,30 @@ async fn an_address_where_nobody_listens_is_an_outage() {
     let outcome = tokens.verify(&Signer::p256().token("k-1", &claims())).await;
     assert_eq!(outcome, Err(TokenError::KeysUnavailable));
 }
+
+#[tokio::test]
+async fn a_token_that_was_shown_before_counts_no_longer_than_its_key() {
+    let (old, new) = (Signer::p256(), Signer::p256());
+    let claims = claims_with(&json!({ "exp": start() + 1_000_000 }));
+    // The key is taken back, or another stands under its name.
+    for after in [new.jwk("k-2"), new.jwk("k-1")] {
+        let service = Service::start(&[old.jwk("k-1")], OPEN).await;
+        let token = old.token("k-1", &claims);
+        for _ in 0..3 {
+            assert!(service.verifier.verify(&token).await.is_ok());
+        }
+        service.issuer.serves(&[after.clone()]);
+        service.advance(MAX_AGE);
+        let refused = service.verifier.verify(&token).await.unwrap_err();
+        let expected = if after["kid"] == "k-1" {
+            TokenError::BadSignature
+        } else {
+            TokenError::UnknownKey
+        };
+        assert_eq!(refused, expected);
+        // The same key, served again, counts again.
+        service.issuer.serves(&[old.jwk("k-1")]);
+        service.advance(MAX_AGE);
+        assert!(service.verifier.verify(&token).await.is_ok());
+    }
+}
