@@ -363,7 +363,7 @@ async fn a_token_that_was_shown_before_counts_no_longer_than_its_key() {
         for _ in 0..3 {
             assert!(service.verifier.verify(&token).await.is_ok());
         }
-        service.issuer.serves(&[after.clone()]);
+        service.issuer.serves(std::slice::from_ref(&after));
         service.advance(MAX_AGE);
         let refused = service.verifier.verify(&token).await.unwrap_err();
         let expected = if after["kid"] == "k-1" {

@@ -6,7 +6,7 @@
 //!
 //! Which is better depends on the disk. Where a commit takes longer than answering everybody and hearing from them
 //! again, one commit for all is; where it takes less, two halves are, because the database then works on one while the
-//! node works on the other. So both ways are tried in turn, and what has answered more is kept for a while. Nobody waits
+//! node works on the other, and has the next one at hand when it is done. So both ways are tried in turn, and what has answered more is kept for a while. Nobody waits
 //! who has never been seen to come in company.
 
 use std::time::Duration;
@@ -48,7 +48,7 @@ enum Phase {
 pub(super) struct Gathering {
     /// How long the last commit took.
     commit: Duration,
-    /// Requests that were answered by it or waited when it was over.
+    /// Requests that were answered by it, or waited or were under way when it was over.
     company: usize,
     phase: Phase,
     /// Commits since the phase began.
@@ -72,10 +72,10 @@ impl Default for Gathering {
 }
 
 impl Gathering {
-    /// Notes that a commit is over.
-    pub(super) fn committed(&mut self, now: Instant, took: Duration, answered: usize, waiting: usize) {
+    /// Notes that a commit is over, how many requests it answered, and how many wait or are under way.
+    pub(super) fn committed(&mut self, now: Instant, took: Duration, answered: usize, others: usize) {
         self.commit = took;
-        self.company = answered + waiting;
+        self.company = answered + others;
         if self.company == 1 {
             // Alone: there is nothing to learn, and what was being learned begins anew. What is known stays.
             if !matches!(self.phase, Phase::Kept(_)) {
@@ -103,10 +103,14 @@ impl Gathering {
         }
     }
 
+    /// Whether a batch may go while another is under way, not all of them in one.
+    pub(super) const fn overlaps(&self) -> bool {
+        !matches!(self.phase, Phase::Waiting { .. } | Phase::Kept(Way::Wait))
+    }
+
     /// How many requests are worth waiting for, and how long, when this many are there.
     pub(super) fn worth(&self, there: usize) -> Option<(usize, Duration)> {
-        let waits = matches!(self.phase, Phase::Waiting { .. } | Phase::Kept(Way::Wait));
-        (waits && there < self.company).then(|| (self.company, (self.commit / 2).min(WAIT_MAX)))
+        (!self.overlaps() && there < self.company).then(|| (self.company, (self.commit / 2).min(WAIT_MAX)))
     }
 
     const fn begin(&mut self, phase: Phase) {
@@ -243,6 +247,7 @@ mod tests {
         assert_eq!(gathering.worth(1), None);
         gathering.committed(now, commit, 1, 1);
         assert_eq!(gathering.worth(1), Some((2, commit / 2)));
+        assert!(!gathering.overlaps());
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod queue;
 mod retract;
 mod rows;
 mod schedule;
+mod shared;
 mod single;
 mod tally;
 mod turns;

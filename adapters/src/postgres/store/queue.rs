@@ -1,5 +1,6 @@
 //! Requests that wait for the next commit, and how they form a batch.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,7 @@ struct Forming {
 
 impl Forming {
     /// Takes a request, or gives back the one that does not fit any more. The first always fits.
+    #[must_use]
     fn add(&mut self, job: Job) -> Option<Job> {
         let (events, bytes) = (self.events + job.events(), self.bytes + job.bytes());
         if !self.jobs.is_empty() && (events > COMMIT_EVENTS_MAX || bytes > COMMIT_BYTES_MAX) {
@@ -99,10 +101,11 @@ pub(super) const fn outcome_unknown() -> StoreError {
     }
 }
 
-/// The requests, on the writer's side.
+/// The requests, on the writer's side. Whoever gives up waiting for a batch leaves it to form.
 pub(super) struct Queue {
     requests: mpsc::Receiver<Job>,
-    /// What did not fit into the last batch.
+    forming: Forming,
+    /// What did not fit into the batch that forms.
     left: Option<Job>,
     gathering: Gathering,
     /// Absent where the system gives none: then nobody is waited for.
@@ -118,6 +121,7 @@ pub(super) fn queue(observer: Arc<dyn Observer>) -> (WriterHandle, Queue) {
     };
     let queue = Queue {
         requests,
+        forming: Forming::default(),
         left: None,
         gathering: Gathering::default(),
         alarm: Alarm::new().ok(),
@@ -126,47 +130,106 @@ pub(super) fn queue(observer: Arc<dyn Observer>) -> (WriterHandle, Queue) {
 }
 
 impl Queue {
-    /// Notes that the commit of a batch is over, and how many it answered.
-    pub(super) fn committed(&mut self, began: Instant, answered: usize) {
+    /// Notes that the commit of a batch is over, how many it answered, and how many are in one that is under way.
+    pub(super) fn committed(&mut self, began: Instant, answered: usize, under_way: usize) {
         let now = Instant::now();
-        self.gathering
-            .committed(now, now - began, answered, self.requests.len());
+        let others = self.there() + under_way;
+        self.gathering.committed(now, now - began, answered, others);
     }
 
-    /// Takes what waits, up to the size of one commit.
+    /// Takes what waits, up to the size of one commit. None will come any more after `None`.
     pub(super) async fn next(&mut self) -> Option<Vec<Job>> {
-        let mut forming = Forming::default();
-        if let Some(job) = self.left.take() {
-            forming.add(job);
-        } else {
-            forming.add(self.requests.recv().await?);
-            self.gather(&mut forming).await;
+        if self.forming.jobs.is_empty() {
+            let job = self.requests.recv().await?;
+            self.left = self.forming.add(job);
+            self.gather().await;
         }
+        Some(self.take())
+    }
+
+    /// Takes what waits when it is as much as what is under way: a batch that waits within the database is at once the
+    /// next. Of less it is better to wait for more. Pends for ever where all are to go together.
+    pub(super) async fn second(&mut self, under_way: usize) -> Vec<Job> {
+        if !self.gathering.overlaps() {
+            return pending().await;
+        }
+        while self.left.is_none() && self.there() < under_way {
+            match self.requests.recv().await {
+                Some(job) => self.left = self.forming.add(job),
+                None => return pending().await,
+            }
+        }
+        self.take()
+    }
+
+    fn there(&self) -> usize {
+        self.forming.jobs.len() + self.requests.len()
+    }
+
+    fn take(&mut self) -> Vec<Job> {
         while self.left.is_none() {
             match self.requests.try_recv() {
-                Ok(job) => self.left = forming.add(job),
+                Ok(job) => self.left = self.forming.add(job),
                 Err(_) => break,
             }
         }
-        Some(forming.jobs)
+        let batch = std::mem::take(&mut self.forming);
+        if let Some(job) = self.left.take() {
+            self.left = self.forming.add(job);
+        }
+        batch.jobs
     }
 
     /// Waits for more requests where that is worth it.
-    async fn gather(&mut self, forming: &mut Forming) {
-        let there = forming.jobs.len() + self.requests.len();
-        let (Some((enough, wait)), Some(alarm)) = (self.gathering.worth(there), &self.alarm) else {
+    async fn gather(&mut self) {
+        let (Some((enough, wait)), Some(alarm)) = (self.gathering.worth(self.there()), &self.alarm) else {
             return;
         };
         let mut rings = pin!(alarm.after(wait));
-        while self.left.is_none() && forming.jobs.len() < enough {
+        while self.left.is_none() && self.forming.jobs.len() < enough {
             tokio::select! {
                 biased;
                 job = self.requests.recv() => match job {
-                    Some(job) => self.left = forming.add(job),
+                    Some(job) => self.left = self.forming.add(job),
                     None => return,
                 },
                 _ = &mut rings => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use application::testing::Unobserved;
+    use futures_util::FutureExt as _;
+    use tokio::task::yield_now;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    /// Has so many more requests wait.
+    async fn ask(handle: &WriterHandle, requests: usize) {
+        for _ in 0..requests {
+            let handle = handle.clone();
+            TaskTracker::new().spawn(async move { handle.accept(Vec::new()).await });
+        }
+        yield_now().await;
+    }
+
+    #[tokio::test]
+    async fn a_second_batch_goes_when_as_many_wait_as_are_under_way() {
+        let (handle, mut queue) = queue(Arc::new(Unobserved));
+        ask(&handle, 3).await;
+        assert_eq!(queue.next().await.unwrap().len(), 3);
+        assert!(queue.second(3).now_or_never().is_none());
+        ask(&handle, 2).await;
+        assert!(queue.second(3).now_or_never().is_none(), "fewer");
+        ask(&handle, 2).await;
+        let second = queue.second(3).now_or_never().unwrap();
+        assert_eq!(second.len(), 4, "whoever waited before is not forgotten");
+        ask(&handle, 1).await;
+        assert!(queue.second(7).now_or_never().is_none());
+        assert_eq!(queue.next().await.unwrap().len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! The writer: one task a node, with a connection of its own, that puts concurrent acceptances into one commit.
 //!
-//! While a batch commits, the next one forms. The log's lock, the inserts and the commit go out as one call, so that
+//! While a batch commits, the next one forms, and is sent as soon as it is as large: the database finds it when it is done
+//! with the one before, and waits for nothing in between. The log's lock, the inserts and the commit go out as one call, so that
 //! nobody holds the lock over a round trip; the [bell](super::bell) rings after it.
 
 use std::collections::HashSet;
@@ -8,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use application::ports::{Acceptance, Accepted, Observer, Refusal, StoreError, Written};
-use deadpool_postgres::{ClientWrapper, Pool};
+use deadpool_postgres::ClientWrapper;
 use domain::cursor::Epoch;
 use domain::event::Event;
+use futures_util::StreamExt as _;
 use futures_util::future::join4;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
@@ -23,14 +26,22 @@ use super::bell::Bell;
 use super::fast;
 use super::pools::{Pools, WRITING};
 use super::queue::{Job, Queue, WriterHandle, outcome_unknown, queue};
+use super::shared::Shared;
 
+/// One batch is committed and the next one is at hand.
+const UNDER_WAY_MAX: usize = 2;
 /// Between two attempts at an unavailable database.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The task behind the handle. It ends when every handle is gone.
 pub(super) struct Writer {
     queue: Queue,
-    pool: Pool,
+    commits: Commits,
+}
+
+/// How batches are committed.
+struct Commits {
+    session: Shared,
     config: PgStoreConfig,
     bell: Bell,
 }
@@ -45,22 +56,47 @@ pub(super) fn writer(
     let (handle, queue) = queue(observer);
     let writer = Writer {
         queue,
-        pool: pools.writer.clone(),
-        config,
-        bell,
+        commits: Commits {
+            session: Shared::of(pools.writer.clone()),
+            config,
+            bell,
+        },
     };
     (handle, writer)
 }
 
 impl Writer {
-    pub(super) async fn run(mut self) {
-        while let Some(jobs) = self.queue.next().await {
-            let (began, answered) = (Instant::now(), jobs.len());
-            self.serve(jobs).await;
-            self.queue.committed(began, answered);
+    pub(super) async fn run(self) {
+        let Self { mut queue, commits } = self;
+        let mut under_way = FuturesUnordered::new();
+        let mut requests = 0;
+        loop {
+            let batch = if under_way.is_empty() {
+                let Some(batch) = queue.next().await else { return };
+                batch
+            } else {
+                tokio::select! {
+                    biased;
+                    Some((began, answered)) = under_way.next() => {
+                        requests -= answered;
+                        queue.committed(began, answered, requests);
+                        continue;
+                    }
+                    batch = queue.second(requests), if under_way.len() < UNDER_WAY_MAX => batch,
+                }
+            };
+            let (began, size) = (Instant::now(), batch.len());
+            requests += size;
+            let serving = commits.serve(batch);
+            under_way.push(async move {
+                serving.await;
+                (began, size)
+            });
         }
     }
+}
 
+impl Commits {
     async fn serve(&self, jobs: Vec<Job>) {
         let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else {
             return;
@@ -200,19 +236,13 @@ impl Writer {
         &self,
         flush: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Failure> {
-        let client = self.pool.get().await?;
-        match tokio::time::timeout(WRITING.patience(), flush(&client)).await {
-            Ok(outcome) => Ok(outcome?),
-            Err(elapsed) => {
-                // Nobody knows what this connection still does.
-                let _ = deadpool_postgres::Object::take(client);
-                Err(elapsed.into())
-            }
-        }
+        let session = self.session.get().await?;
+        session.in_time(WRITING.patience(), flush(&session)).await
     }
 }
 
-/// Sends the whole transaction at once and waits for all its answers.
+/// Sends the whole transaction at once and waits for all its answers. All of it is queued by one poll, so that nothing of
+/// another batch comes in between.
 async fn flush(
     client: &ClientWrapper,
     part: &[&Acceptance],

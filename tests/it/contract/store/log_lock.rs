@@ -24,6 +24,12 @@ WHERE locktype = 'advisory'
   AND NOT granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
+/// Ends the sessions that publish.
+const END_WRITERS: &str = "
+SELECT count(pg_terminate_backend(pid))
+FROM pg_stat_activity
+WHERE application_name = 'arauto-writer' AND datname = current_database()";
+
 /// A statement waits for two seconds at most.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -89,6 +95,34 @@ async fn whoever_waited_for_the_log_goes_on_from_what_was_written_meanwhile_what
     assert_eq!(positions(&log_of(&nodes[0]).await), [1, 2, 3]);
     let attempts = number(&holder, "SELECT last_value FROM attempts").await;
     assert_eq!(attempts, 2, "nobody began in vain");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_sent_over_a_connection_that_ends_is_stored_once() {
+    let database = database().await.unwrap();
+    let (holder, other) = (client(&database).await, client(&database).await);
+    let store = node(&database.url()).await;
+    let desk = Desk::open().await;
+    let people = ["ana", "bia", "caio", "davi"];
+    let items = desk.items(people.map(|name| to(&[user(name)])).to_vec()).await;
+
+    holder.batch_execute("BEGIN").await.unwrap();
+    holder.execute(HOLD, &[&LOG_LOCK]).await.unwrap();
+    let mut accepting = JoinSet::new();
+    // The first waits for the log, the second behind it on the same connection, and the others in the node.
+    for item in items {
+        let store = store.clone();
+        accepting.spawn(async move { one(&store, item).await });
+        wait_behind(&holder, 1).await;
+    }
+    let ended = number(&other, END_WRITERS).await;
+    assert_eq!(ended, 1, "one connection");
+    holder.batch_execute("COMMIT").await.unwrap();
+
+    for accepted in accepting.join_all().await {
+        accepted.expect("it is stored");
+    }
+    assert_eq!(positions(&log_of(&store).await), [1, 2, 3, 4]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
