@@ -41,12 +41,15 @@ stored AS (
     FROM place
 )";
 
-/// The row of its event. Colons are escaped: pgbench takes a word behind one for a variable, in strings too.
+/// The row of its event, with who published it. Colons are escaped: pgbench takes a word behind one for a variable, in
+/// strings too.
 const LOGGED: &str = "\
-INSERT INTO events (position, at, kind, channel, notification, bytes, bytes_through)
+INSERT INTO events (position, at, kind, channel, notification, detail, bytes, bytes_through)
 SELECT
     n, store_now(), 1, E'private\\x3Auser\\x3Abench-' || lpad((n * 7919 % 5000)::text, 5, '0') || E'\\x3Anotifications',
-    lpad(to_hex(n), 32, '0')::uuid, 500, n * 500
+    lpad(to_hex(n), 32, '0')::uuid,
+    E'{\"by\"\\x3A\"bench-publisher\",\"id\"\\x3A\"' || lpad(to_hex(n), 32, '0')::uuid || E'\",\"events\"\\x3A1}',
+    500, n * 500
 FROM place";
 
 /// Where the positions come from.
