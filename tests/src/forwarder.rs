@@ -1,7 +1,8 @@
 //! A stand-in for what leads clients to the server that is in charge: a virtual address, a name that moves, a pooler.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -20,6 +21,8 @@ pub struct Forwarder {
 struct State {
     target: Option<SocketAddr>,
     open: Vec<TcpStream>,
+    /// Whether what is open passes nothing on.
+    silent: Arc<AtomicBool>,
 }
 
 impl Forwarder {
@@ -30,6 +33,7 @@ impl Forwarder {
         let state = Arc::new(Mutex::new(State {
             target: Some(target),
             open: Vec::new(),
+            silent: Arc::default(),
         }));
         let shared = Arc::clone(&state);
         // Ends with the process; a closed state passes nothing on.
@@ -53,6 +57,13 @@ impl Forwarder {
         lock(&self.state).target = Some(target);
     }
 
+    /// Passes nothing on any more over what is open, and lets neither side know: as where something in between has
+    /// forgotten the connections. New ones are served.
+    pub fn silence(&self) {
+        let silent = std::mem::take(&mut lock(&self.state).silent);
+        silent.store(true, Ordering::SeqCst);
+    }
+
     /// Cuts all connections and passes nothing on.
     pub fn cut(&self) {
         let mut state = lock(&self.state);
@@ -74,26 +85,34 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 fn pass_on(client: TcpStream, state: &Mutex<State>) -> io::Result<()> {
-    let server = {
+    let (server, silent) = {
         let mut state = lock(state);
         let Some(target) = state.target else { return Ok(()) };
         let server = TcpStream::connect(target)?;
         state.open.extend([client.try_clone()?, server.try_clone()?]);
-        server
+        (server, Arc::clone(&state.silent))
     };
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let (mut from_client, mut to_client) = (client.try_clone()?, client);
-    let (mut from_server, mut to_server) = (server.try_clone()?, server);
-    thread::spawn(move || {
-        let _ = io::copy(&mut from_client, &mut to_server);
-        let _ = to_server.shutdown(Shutdown::Both);
-    });
-    thread::spawn(move || {
-        let _ = io::copy(&mut from_server, &mut to_client);
-        let _ = to_client.shutdown(Shutdown::Both);
-    });
+    for (from, to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
+        let silent = Arc::clone(&silent);
+        thread::spawn(move || copy(&from, &to, &silent));
+    }
     Ok(())
+}
+
+/// Copies until either side ends; then both do. Where it is to be silent both stay open.
+fn copy(mut from: &TcpStream, mut to: &TcpStream, silent: &AtomicBool) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if silent.load(Ordering::SeqCst) {
+            return;
+        }
+        if to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
 }
 
 /// A server that takes connections and never says a word.

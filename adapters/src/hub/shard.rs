@@ -54,9 +54,12 @@ impl Shard {
         }
     }
 
-    /// Tells whether anybody listens to a channel of these events. Who joins after them begins behind them.
+    /// Tells whether anybody may listen to a channel of these events. Who joins after them begins behind them. While the
+    /// shard wakes a crowd it is not waited for: it can be told in vain.
     pub(super) fn listens(&self, events: &[Arc<Event>]) -> bool {
-        let listeners = self.listeners();
+        let Ok(listeners) = self.0.try_lock() else {
+            return true;
+        };
         let mut channels = events.iter().filter_map(|event| event.channel());
         channels.any(|channel| listeners.contains_key(channel))
     }

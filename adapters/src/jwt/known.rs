@@ -13,8 +13,10 @@ use lru::LruCache;
 
 use super::claims::Claimed;
 
-/// Each takes about a kilobyte; beyond it the one that was shown least recently goes.
-pub(super) const KNOWN_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+/// Beyond it the one that was shown least recently goes. Back ends that publish are fewer.
+pub(super) const KNOWN_MAX: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+/// What a longer one says is not kept: all of them take a few megabytes at most.
+pub(super) const KNOWN_MAX_BYTES: usize = 4 * 1024;
 
 /// The digest of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,6 +55,11 @@ impl Known {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub(super) fn forget(&self, shown: Shown) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.pop(&shown);
     }
 
     pub(super) fn keep(&self, shown: Shown, verified: Verified) {

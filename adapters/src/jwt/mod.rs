@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use domain::capability::Principal;
 
 use compact::{Compact, TOKEN_MAX_BYTES};
-use known::{Known, Shown, Verified};
+use known::{KNOWN_MAX_BYTES, Known, Shown, Verified};
 
 pub use keys::{Keys, KeysError, UnfitSet};
 pub use mint::JwtMint;
@@ -83,13 +83,16 @@ impl Tokens for JwtTokens {
         if let Some(known) = self.known.find(shown) {
             let key = self.keys.find(known.kid.as_deref(), known.algorithm).await?;
             if Arc::ptr_eq(&key, &known.key) {
-                known.claimed.check_times(self.clock.now())?;
+                let counts = known.claimed.check_times(self.clock.now());
+                counts.inspect_err(|_| self.known.forget(shown))?;
                 return Ok(known.claimed.principal.clone());
             }
         }
         let verified = self.verify_anew(token).await?;
         let principal = verified.claimed.principal.clone();
-        self.known.keep(shown, verified);
+        if token.len() <= KNOWN_MAX_BYTES {
+            self.known.keep(shown, verified);
+        }
         Ok(principal)
     }
 }

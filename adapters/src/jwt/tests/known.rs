@@ -1,6 +1,6 @@
 //! Tokens that were shown before.
 
-use super::super::known::KNOWN_MAX;
+use super::super::known::{KNOWN_MAX, KNOWN_MAX_BYTES};
 use super::*;
 
 fn known(verifier: &Verifier) -> usize {
@@ -37,6 +37,20 @@ async fn one_character_makes_another_token() {
         assert!(verifier.verify(&forged).await.is_err(), "{at}");
     }
     assert_eq!(known(&verifier), 1, "what was refused takes no place");
+}
+
+#[tokio::test]
+async fn what_is_over_or_long_is_not_kept() {
+    let verifier = Verifier::sharing(SECRET);
+    let signer = Signer::shared(SECRET);
+    let token = signer.token("", &claims());
+    assert!(verifier.verify(&token).await.is_ok());
+    verifier.clock.advance(after(2 * 3_600));
+    assert_eq!(verifier.verify(&token).await, Err(TokenError::Expired));
+    assert_eq!(known(&verifier), 0);
+    let claims = claims_with(&json!({ "exp": start() + 10 * 3_600, "jti": "x".repeat(KNOWN_MAX_BYTES) }));
+    assert!(verifier.verify(&signer.token("", &claims)).await.is_ok());
+    assert_eq!(known(&verifier), 0);
 }
 
 #[tokio::test]

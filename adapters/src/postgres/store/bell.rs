@@ -167,10 +167,10 @@ fn pieces(epoch: Epoch, node: NodeId, run: &[Arc<Event>], said: &mut Vec<String>
 }
 
 impl Rope {
-    fn be_silent(&self, until: Option<Instant>) {
+    fn be_silent(&self, until: Instant) {
         let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
         *grown = Grown {
-            silent_until: until,
+            silent_until: Some(until),
             ..Grown::default()
         };
     }
@@ -194,7 +194,10 @@ pub(super) async fn ring(pool: Pool, database: Database, mut rope: Rope) {
         let breath = breath_after(grown.events.len());
         match ringer.tell(grown).await {
             Ok(true) => breathe(alarm.as_ref(), breath).await,
-            Ok(false) => rope.be_silent(ringer.silent_until()),
+            Ok(false) => match ringer.silent_until() {
+                Some(until) => rope.be_silent(until),
+                None => breathe(alarm.as_ref(), BREATH_MIN).await,
+            },
             Err(error) => {
                 tracing::debug!(%error, "other nodes were not told of a commit");
                 tokio::time::sleep(PAUSE).await;

@@ -1,12 +1,13 @@
 //! One connection for several who ask at once: what the second asks is at the server when the first is answered.
 
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::pin::pin;
+use std::sync::{self, Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -50,8 +51,8 @@ pub(super) struct Session(Arc<Held>);
 struct Held {
     /// Taken out of its pool at once, which then has room for the next.
     client: ClientWrapper,
-    /// How many wait for an answer.
-    asking: AtomicU32,
+    /// Never held over an await.
+    last_answer: sync::Mutex<Option<Instant>>,
     given_up: CancellationToken,
 }
 
@@ -59,7 +60,7 @@ impl Session {
     fn of(object: Object) -> Self {
         Self(Arc::new(Held {
             client: Object::take(object),
-            asking: AtomicU32::new(0),
+            last_answer: sync::Mutex::new(None),
             given_up: CancellationToken::new(),
         }))
     }
@@ -73,24 +74,37 @@ impl Session {
         self.0.given_up.cancel();
     }
 
-    /// Waits for an answer, which takes so long at most, and no longer for each that was asked for before. When one of
-    /// them does not come the others will not, either.
+    /// Waits for an answer, which takes so long at most after the one before. When one does not come the others will not,
+    /// either.
     pub(super) async fn in_time<T>(
         &self,
         longest: Duration,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Failure> {
-        let asking = Asking::on(&self.0.asking);
-        tokio::select! {
-            biased;
-            answer = tokio::time::timeout(longest * asking.place, answer) => {
-                if answer.is_err() {
-                    self.give_up();
+        let mut since = Instant::now();
+        let mut answer = pin!(answer);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => {
+                    *self.last_answer() = Some(Instant::now());
+                    return Ok(answer?);
                 }
-                Ok(answer??)
+                () = self.0.given_up.cancelled() => return Err(Failure::Silent),
+                () = tokio::time::sleep_until(since + longest) => {}
             }
-            () = self.0.given_up.cancelled() => Err(Failure::Silent),
+            let answered = self.last_answer().filter(|answered| *answered > since);
+            let Some(answered) = answered else {
+                self.give_up();
+                return Err(Failure::Silent);
+            };
+            since = answered;
         }
+    }
+
+    /// When somebody was answered last.
+    fn last_answer(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.last_answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,24 +113,5 @@ impl Deref for Session {
 
     fn deref(&self) -> &ClientWrapper {
         &self.0.client
-    }
-}
-
-/// One who waits for an answer, and their place among all who do.
-struct Asking<'a> {
-    all: &'a AtomicU32,
-    place: u32,
-}
-
-impl<'a> Asking<'a> {
-    fn on(all: &'a AtomicU32) -> Self {
-        let place = all.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { all, place }
-    }
-}
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -212,7 +212,7 @@ impl Commits {
                 Err(Failure::Postgres(error)) if refuses_data(&error) => *sent = false,
                 Ok(row) => return fast::outcomes(&row, part),
                 Err(failure) => {
-                    *sent = !rolled_back(&failure);
+                    *sent &= !rolled_back(&failure);
                     return Err(failure);
                 }
             }

@@ -1,9 +1,12 @@
 //! The log's lock: whoever waited for it goes on from what its last holder wrote, and nobody holds it for ever.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use application::ports::Store as _;
 use domain::event::Control;
+use tests::forwarder::Forwarder;
 use tests::postgres::database;
 use tests::server::now;
 use tokio::task::JoinSet;
@@ -29,6 +32,9 @@ const END_WRITERS: &str = "
 SELECT count(pg_terminate_backend(pid))
 FROM pg_stat_activity
 WHERE application_name = 'arauto-writer' AND datname = current_database()";
+
+const PUBLISHERS: usize = 4;
+const EACH: usize = 200;
 
 /// A statement waits for two seconds at most.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -123,6 +129,41 @@ async fn what_was_sent_over_a_connection_that_ends_is_stored_once() {
         accepted.expect("it is stored");
     }
     assert_eq!(positions(&log_of(&store).await), [1, 2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_connection_that_fell_silent_is_left_in_time_by_all_who_wait() {
+    let database = database().await.unwrap();
+    let server = database.address();
+    let way = Forwarder::to(server).unwrap();
+    let url = database
+        .url()
+        .replace(&server.to_string(), &way.address().to_string());
+    let store = node(&url).await;
+    let desk = Desk::open().await;
+    let items = vec![to(&[user("ana")]); PUBLISHERS * EACH];
+    let mut items = desk.items(items).await.into_iter();
+    let through = Arc::new(AtomicUsize::new(0));
+    let mut publishing = JoinSet::new();
+    for _ in 0..PUBLISHERS {
+        let (store, through) = (store.clone(), Arc::clone(&through));
+        let items: Vec<_> = items.by_ref().take(EACH).collect();
+        publishing.spawn(async move {
+            for item in items {
+                one(&store, item).await.expect("it is stored");
+                through.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    // By now batches overlap all the time.
+    while through.load(Ordering::SeqCst) < PUBLISHERS * EACH / 4 {
+        tokio::task::yield_now().await;
+    }
+    way.silence();
+    publishing.join_all().await;
+    let all = u64::try_from(PUBLISHERS * EACH).unwrap();
+    let other = node(&database.url()).await;
+    assert_eq!(positions(&log_of(&other).await), (1..=all).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
