@@ -1,7 +1,8 @@
 //! Shards: who is to be woken for which channel.
 //!
 //! A connection belongs to one shard, whatever its channels, and each shard is told in position order of the events
-//! that somebody of it listens to. Waking is all that happens here: what a connection is sent, it finds in the ring by its own position.
+//! that somebody of it listens to. Waking is all that happens here: what a connection is sent, it finds in the ring by
+//! its own position.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

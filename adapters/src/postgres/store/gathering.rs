@@ -6,8 +6,8 @@
 //!
 //! Which is better depends on the disk. Where a commit takes longer than answering everybody and hearing from them
 //! again, one commit for all is; where it takes less, two halves are, because the database then works on one while the
-//! node works on the other, and has the next one at hand when it is done. So both ways are tried in turn, and what has answered more is kept for a while. Nobody waits
-//! who has never been seen to come in company.
+//! node works on the other, and has the next one at hand when it is done. So both ways are tried in turn, and what has
+//! answered more is kept for a while. Nobody waits who has never been seen to come in company.
 
 use std::time::Duration;
 

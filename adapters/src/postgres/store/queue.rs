@@ -147,8 +147,8 @@ impl Queue {
         Some(self.take())
     }
 
-    /// Takes what waits when it is as much as what is under way: a batch that waits within the database is at once the
-    /// next. Of less it is better to wait for more. Pends for ever where all are to go together.
+    /// Takes what waits when it is as much as what is under way: the database finds it as soon as it is done with that. Of
+    /// less it is better to wait for more. Pends for ever where all are to go together.
     pub(super) async fn second(&mut self, under_way: usize) -> Vec<Job> {
         if !self.gathering.overlaps() {
             return pending().await;

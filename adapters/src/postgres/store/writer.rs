@@ -1,8 +1,11 @@
 //! The writer: one task a node, with a connection of its own, that puts concurrent acceptances into one commit.
 //!
 //! While a batch commits, the next one forms, and is sent as soon as it is as large: the database finds it when it is done
-//! with the one before, and waits for nothing in between. The log's lock, the inserts and the commit go out as one call, so that
-//! nobody holds the lock over a round trip; the [bell](super::bell) rings after it.
+//! with the one before, and waits for nothing in between. The log's lock, the inserts and the commit go out as one call,
+//! so that nobody holds the lock over a round trip; the [bell](super::bell) rings after it.
+//!
+//! A batch that is tried again may come behind the one that was sent after it. Both wait at the same time, so that nobody
+//! was told which is first; within a request the order stays.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -143,9 +143,10 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         // Told with the line, not kept by the span: nothing is logged in it any more, and a span would write all its
         // fields anew for each that it learns.
+        let failed = status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE;
+        let status = status.as_u16();
         span.in_scope(|| {
-            let status = status.as_u16();
-            if response.status().is_server_error() && response.status() != StatusCode::SERVICE_UNAVAILABLE {
+            if failed {
                 tracing::error!(route, status, duration_ms, "a request failed");
             } else {
                 tracing::debug!(route, status, duration_ms, "a request was answered");
